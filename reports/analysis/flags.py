@@ -8,6 +8,7 @@ import numpy as np
 from ...benchmark.audits.leakage.outcome import LeakageAudit
 from ...benchmark.schema.records import Record
 from ..statistics.paired import CEILING
+from ..statistics.uneven_seeds import uneven_seeds_reason
 from ..statistics.verdict_terms import CHANCE_AUC, FEW_GROUPS, FEW_TEST, HEADROOM, DoubtFlag
 from .influence_input import METRIC, ScoreEvidence
 from .report_input import LeaderboardRow, ReportInput
@@ -126,6 +127,16 @@ def seed_flags(a: ComparisonSide, b: ComparisonSide) -> Iterator[DoubtFlag]:
         yield DoubtFlag("identical-seeds", f"{one}: nothing is known of other training images")
 
 
+def uneven_seed_flags(a: ComparisonSide, b: ComparisonSide) -> Iterator[DoubtFlag]:
+    """The t distribution fails where one init sometimes trains far worse than usual."""
+    common = sorted(set(a.evidence.seeds) & set(b.evidence.seeds))
+    if a.evidence.problem or b.evidence.problem or len(common) < 2:
+        return
+    values = np.stack([side.evidence.at(common)[0] for side in (a, b)])
+    if reason := uneven_seeds_reason(values, (a.row.init, b.row.init), common):
+        yield DoubtFlag("uneven-seeds", reason)
+
+
 def one_pretraining_flags(a: ComparisonSide, b: ComparisonSide) -> Iterator[DoubtFlag]:
     """Another pretraining of the same kind would give different weights."""
     for side in (a, b):
@@ -211,9 +222,8 @@ def labels_unused_flags(a: ComparisonSide, b: ComparisonSide) -> Iterator[DoubtF
 
 CHECKS: tuple[FlagCheck, ...] = (
     split_overlap_flags, generated_flags, contamination_flags, not_imagenet_flags, unpaired_flags, seed_flags,
-    one_pretraining_flags, headroom_flags, perfect_score_flags, below_chance_flags, majority_flags,
-    grid_edge_flags, still_improving_flags, few_images_flags,
-    labels_unused_flags,
+    uneven_seed_flags, one_pretraining_flags, headroom_flags, perfect_score_flags, below_chance_flags,
+    majority_flags, grid_edge_flags, still_improving_flags, few_images_flags, labels_unused_flags,
 )  # fmt: skip
 """In display order."""
 

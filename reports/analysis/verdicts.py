@@ -9,15 +9,16 @@ from functools import lru_cache
 
 import numpy as np
 
-from ..statistics.multiplicity import adjust_by_holm
+from ..statistics.families import moderate_differences
+from ..statistics.multiplicity import adjust_by_bh
 from ..statistics.paired import ALPHA, NEITHER, WITHIN, PairedDifference, decide, paired_difference
 from ..statistics.verdict_terms import (
     BETTER,
     EQUIVALENT,
-    NEVER_EQUIVALENT,
     UNDECIDED,
     WORSE,
     DoubtFlag,
+    equivalence_level,
     too_few_images_reason,
 )
 from .flags import LEAKS, ComparisonSide, flags_of
@@ -43,13 +44,14 @@ class Verdict:
         paired: difference a - b with its errors; None where it cannot be measured.
         margin: of equivalence, in units of the metric.
         n_test: number of test images.
-        verdict: one of `VERDICTS`, after Holm's correction over the tasks of the family.
-        p: two-sided p-value of no difference, before and after Holm.
-        p_equivalent: p-value of a difference of `margin` or more, before and after Holm.
-        mde: minimum detectable difference at power 0.8, these seeds and images, and the error rate of Holm's
-            first step; infinite above `LARGEST_DIFFERENCE`, NaN if unknown.
-        seeds_needed: seeds that show the observed difference, or the margin if larger, with power 0.8;
-            infinite where only more test images would help, NaN where decided.
+        verdict: one of `VERDICTS`, after Benjamini and Hochberg's correction over the tasks of the family.
+        p: two-sided p-value of no difference, before and after the correction.
+        p_equivalent: p-value of a difference of `margin` or more, before and after the correction.
+        mde: minimum detectable difference at power 0.8, these seeds and images, and the level that a further
+            call of the family needs; infinite above `LARGEST_DIFFERENCE`, NaN if unknown.
+        seeds_needed: seeds that show the observed difference, or the margin if larger, with power 0.8, never
+            fewer than were run; infinite where only more test images would help, NaN where decided or where
+            it depends on how much larger than observed the true difference is.
         flags: reasons to doubt.
     """
 
@@ -78,6 +80,13 @@ class Verdict:
             return math.nan, math.nan
         low, high = self.paired.interval()
         return max(low, -LARGEST_DIFFERENCE), min(high, LARGEST_DIFFERENCE)
+
+    @property
+    def chances(self) -> tuple[float, float, float]:
+        """Probabilities that `a` is better, within the margin, or worse; NaN where nothing can be judged."""
+        if self.barred or math.isnan(self.p[0]) or self.paired is None:
+            return math.nan, math.nan, math.nan
+        return self.paired.chances(self.margin)
 
     @property
     def generated(self) -> bool:
@@ -212,7 +221,7 @@ def _obstacle(
 
 
 def _decide_families(found: Sequence[Verdict]) -> tuple[Verdict, ...]:
-    """Decide the verdicts after Holm's correction over the tasks of each family."""
+    """Decide the verdicts of each family of tasks: moderated seed variances, corrected p-values."""
     families: dict[tuple[object, ...], list[int]] = defaultdict(list)
     for place, verdict in enumerate(found):
         if not math.isnan(verdict.p[0]) and not verdict.barred:
@@ -220,25 +229,38 @@ def _decide_families(found: Sequence[Verdict]) -> tuple[Verdict, ...]:
             family = (a.init, verdict.b.init, a.size, a.input_size, a.arch, a.protocol, a.fraction)
             families[(*family, verdict.generated)].append(place)
     decided = list(found)
-    for members in families.values():
-        differ = adjust_by_holm([found[place].p[0] for place in members])
-        equal = adjust_by_holm([found[place].p_equivalent[0] for place in members])
-        for place, p, q in zip(members, differ, equal, strict=True):
-            decided[place] = _decide_verdict(found[place], p, q, ALPHA / len(members))
+    for places in families.values():
+        for place, verdict in zip(places, _decide_family([found[place] for place in places]), strict=True):
+            decided[place] = verdict
     return tuple(decided)
 
 
-def _decide_verdict(verdict: Verdict, p: float, q: float, alpha: float) -> Verdict:
+def _decide_family(members: Sequence[Verdict]) -> list[Verdict]:
+    measured = moderate_differences([verdict.paired for verdict in members if verdict.paired])
+    differ = [each.p_value() for each in measured]
+    equal = [each.p_equivalent(verdict.margin) for each, verdict in zip(measured, members, strict=True)]
+    found = [
+        replace(verdict, paired=each, p=(p, p_bh), p_equivalent=(q, q_bh))
+        for verdict, each, p, p_bh, q, q_bh in zip(
+            members, measured, differ, adjust_by_bh(differ), equal, adjust_by_bh(equal), strict=True
+        )
+    ]
+    called = sum(verdict.p[1] < ALPHA for verdict in found)
+    return [_decide_verdict(v, further_level(called - (v.p[1] < ALPHA), len(found))) for v in found]
+
+
+def further_level(calls: int, tasks: int) -> float:
+    """Return the level at which one more task is called, beside `calls` other calls of a family."""
+    return ALPHA * (calls + 1) / tasks
+
+
+def _decide_verdict(verdict: Verdict, alpha: float) -> Verdict:
     if verdict.paired is None:
         raise AssertionError("a verdict with a p-value has a difference")
     least = detectable_difference(verdict.paired, alpha)
-    known = replace(
-        verdict,
-        p=(verdict.p[0], p),
-        p_equivalent=(verdict.p_equivalent[0], q),
-        mde=least if least <= LARGEST_DIFFERENCE else math.inf,
-    )
-    shown = decide(p < ALPHA, q < ALPHA, verdict.has(*NEVER_EQUIVALENT))
+    known = replace(verdict, mde=least if least <= LARGEST_DIFFERENCE else math.inf)
+    level = equivalence_level(flag.name for flag in verdict.flags)
+    shown = decide(verdict.p[1] < ALPHA, verdict.p_equivalent[1] < level, blunt=level == 0)
     if shown != NEITHER:
         differs = BETTER if verdict.difference > 0 else WORSE
         return replace(known, verdict=EQUIVALENT if shown == WITHIN else differs)
@@ -254,10 +276,16 @@ def detectable_difference(measured: PairedDifference, alpha: float = ALPHA, powe
 def seeds_needed(
     measured: PairedDifference, difference: float, alpha: float = ALPHA, power: float = POWER
 ) -> float:
-    """Return the fewest seeds that find a true difference of this size; infinite if none do."""
-    if detectable_difference(measured.with_seeds(MOST_SEEDS_NEEDED), alpha, power) > difference:
-        return math.inf
-    few, many = 2, MOST_SEEDS_NEEDED
+    """Return the fewest seeds, at least those that were run, that find a true difference of this size.
+
+    Returns:
+        Infinite if no number of seeds would find even the far end of the 95 % interval; NaN if none finds
+        `difference`, but one might, since the true difference may be larger.
+    """
+    limit = detectable_difference(measured.with_seeds(MOST_SEEDS_NEEDED), alpha, power)
+    if limit > difference:
+        return math.inf if limit > abs(measured.difference) + measured.half_width() else math.nan
+    few, many = measured.seeds, max(MOST_SEEDS_NEEDED, measured.seeds)
     while few < many:
         middle = (few + many) // 2
         enough = detectable_difference(measured.with_seeds(middle), alpha, power) <= difference

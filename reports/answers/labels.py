@@ -20,6 +20,7 @@ from ..elements.format import (
 )
 from ..elements.pictures import INK, InitLook, draw_panel, legend_swatch, looks_of, report_style, shorten_name
 from ..elements.section import Figure, ReportAnswer
+from ..statistics.labels_saved import SavedLabels
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -84,7 +85,9 @@ def saving_sentence(chosen: Sequence[LabelSaving]) -> str:
 def _median_share(chosen: Sequence[LabelSaving]) -> str:
     """Write the median over tasks of labels needed / labels that the reference itself needs."""
     last = [(each.saved[-1], each.saved[0].labels) for each in chosen]
-    shares = sorted((saved.share, saved.needed == smallest < saved.own) for saved, smallest in last)
+    shares = sorted(
+        (each.share, each.bounded or each.needed == smallest < each.own) for each, smallest in last
+    )
     middle = shares[(len(shares) - 1) // 2 : len(shares) // 2 + 1]  # one, or the two in the middle
     share = sum(value for value, _ in middle) / len(middle)
     if math.isinf(share):
@@ -128,7 +131,7 @@ def _figure(results: ReportInput, chosen: Sequence[LabelSaving], references: Seq
 
 def _saving_text(each: LabelSaving) -> str:
     last, smallest = each.saved[-1], each.saved[0].labels
-    needed = label_count(last.needed, smallest)
+    needed = needed_count(last, smallest)
     return f"{each.init.task} against {each.reference.init}: {needed} of {label_count(last.own, smallest)}"
 
 
@@ -162,6 +165,13 @@ def _mark(axes: Axes, each: LabelSaving, y: float, look: InitLook, edge: tuple[f
     axes.plot(at(saved.own), y, "|", color=INK, markersize=11, markeredgewidth=1.4)
     filled = look.color if math.isfinite(saved.needed) else "none"
     axes.plot(at(saved.needed), y, look.marker, color=look.color, markerfacecolor=filled, markersize=6)
+
+
+def needed_count(saved: SavedLabels, smallest: float) -> str:
+    """Write the labels needed, or the bounds between which they are."""
+    if saved.bounded:
+        return f"{format_number(round(saved.least), ',d')} to {format_number(round(saved.needed), ',d')}"
+    return label_count(saved.needed, smallest)
 
 
 def label_count(needed: float, smallest: float) -> str:

@@ -55,7 +55,7 @@ def _longest_arrow(each: LabelSaving) -> LabelArrow | None:
     found = [
         LabelArrow(init, saved.labels, saved.needed, float(each.scores[0, place]), bool(each.claim(place)))
         for place, saved in enumerate(each.saved)
-        if smallest < saved.needed < math.inf
+        if smallest < saved.needed < math.inf and not saved.bounded
     ]
     return max(found, key=lambda arrow: abs(math.log(arrow.needed / arrow.labels)), default=None)
 

@@ -27,8 +27,10 @@ MEANINGS = {
     "single-seed": "one common seed: the variance between trainings is unknown",
     "identical-seeds": "every seed of an init gives the same result: other training sets are not covered",
     "fixed-models": "every seed gives the same result: the verdict is about these two trained models only",
+    "uneven-seeds": "one training is far off, or one init spreads more than the other: false verdicts are "
+    "more frequent than promised",
     "one-pretraining": "an init was pretrained once: the variance between pretrainings is unknown",
-    "near-ceiling": "a score of .99 or more, whose errors are on very few images; never called equivalent",
+    "near-ceiling": "a score of .99 or more, whose errors are on very few images; equivalent at p < .001",
     "no-headroom": "both scores are so near to perfect that they cannot differ",
     "perfect": "a perfect score: check for a leak or a trivial task",
     "below-chance": "an AUC below chance, .5: check for inverted labels",

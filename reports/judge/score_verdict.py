@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from ..statistics.influence import has_one_group_side, sum_within_groups
 from ..statistics.metric_influence import JUDGED_METRICS, JudgedMetric, decided_sides
-from ..statistics.multiplicity import adjust_by_holm
+from ..statistics.multiplicity import adjust_by_bh
 from ..statistics.paired import (
     ALPHA,
     CEILING,
@@ -20,6 +20,7 @@ from ..statistics.paired import (
     decide,
     paired_difference,
 )
+from ..statistics.uneven_seeds import uneven_seeds_reason
 from ..statistics.verdict_terms import (
     BETTER,
     CHANCE_AUC,
@@ -27,10 +28,10 @@ from ..statistics.verdict_terms import (
     FEW_GROUPS,
     FEW_TEST,
     HEADROOM,
-    NEVER_EQUIVALENT,
     UNDECIDED,
     WORSE,
     DoubtFlag,
+    equivalence_level,
     too_few_images_reason,
 )
 
@@ -152,8 +153,8 @@ def judge_pairs(pairs: Mapping[str, PairedScores]) -> dict[str, ScoreVerdict]:
     """Judge every task, with p-values corrected over the tasks as reports correct them."""
     found = {task: _measure_pair(pair) for task, pair in pairs.items()}
     known = [task for task, verdict in found.items() if not math.isnan(verdict.p)]
-    differ = adjust_by_holm([found[task].p for task in known])
-    equal = adjust_by_holm([found[task].p_equivalent for task in known])
+    differ = adjust_by_bh([found[task].p for task in known])
+    equal = adjust_by_bh([found[task].p_equivalent for task in known])
     for task, p, q in zip(known, differ, equal, strict=True):
         found[task] = _decide_verdict(found[task], p, q)
     return found
@@ -185,28 +186,23 @@ def _measure_pair(pair: PairedScores) -> ScoreVerdict:
         return replace(found, flags=(DoubtFlag("no-evidence", obstacle), *flags))
     low, high = paired.interval()
     limit = metric.largest(pair.kind)
-    above, below = probability_above(paired, pair.margin), 1 - probability_above(paired, -pair.margin)
+    above, within, below = paired.chances(pair.margin)
     better, worse = (below, above) if metric.lower_is_better else (above, below)
     return replace(
         found,
         interval=(max(low, -limit), min(high, limit)),
         p_better=better,
-        p_within_margin=max(0.0, 1 - better - worse),
+        p_within_margin=within,
         p_worse=worse,
         p=paired.p_value(),
         p_equivalent=paired.p_equivalent(pair.margin),
     )
 
 
-def probability_above(paired: PairedDifference, at: float) -> float:
-    """Return the probability that the true difference is above `at`, by the one-sided p-values."""
-    half = paired.p_value(at) / 2
-    return 1 - half if paired.difference > at else half
-
-
 def _decide_verdict(found: ScoreVerdict, p: float, q: float) -> ScoreVerdict:
     known = replace(found, p_adjusted=p, p_equivalent_adjusted=q)
-    shown = decide(p < ALPHA, q < ALPHA, found.has(*NEVER_EQUIVALENT))
+    level = equivalence_level(flag.name for flag in found.flags)
+    shown = decide(p < ALPHA, q < level, blunt=level == 0)
     if shown == NEITHER:
         return known
     is_better = (found.difference > 0) != JUDGED_METRICS[found.metric].lower_is_better
@@ -261,6 +257,9 @@ def _seed_flags(a: NDArray[np.float64], b: NDArray[np.float64]) -> Iterator[Doub
     if len(a) == 1:
         yield DoubtFlag("fixed-models", f"one training of each: the verdict is {FIXED} only")
         return
+    values = np.stack([a, b])
+    if reason := uneven_seeds_reason(values, ("A", "B"), range(len(a))):
+        yield DoubtFlag("uneven-seeds", reason)
     still = [name for name, values in (("A", a), ("B", b)) if np.ptp(values) == 0]
     if len(still) == 2:
         yield DoubtFlag("fixed-models", f"every seed gives the same result: the verdict is {FIXED} only")

@@ -7,6 +7,7 @@ from dataclasses import asdict
 import tabulate
 
 from ..statistics.calibration import LEAST_COVERAGE, MOST_WRONG, PROMISED_AUC, ErrorRates, calibration_summary
+from ..statistics.scenarios import ScenarioRate, scenario_summary
 from .csv_table import csv_text
 
 
@@ -55,6 +56,40 @@ def calibration_markdown(found: Sequence[ErrorRates]) -> str:
         ),
     ]
     return "\n".join(lines) + "\n"
+
+
+def scenario_markdown(found: Sequence[ScenarioRate]) -> str:
+    """Write the worst rate of every family of scenarios, and whether it holds."""
+    broken = [rate for rate in found if rate.promised and not rate.holds]
+    least, most = min(rate.draws for rate in found), max(rate.draws for rate in found)
+    draws = f"{least:,}" if least == most else f"{least:,} to {most:,}"
+    lines = [
+        f"{draws} experiments, or pages of tasks, per setting; the worst of the settings. Promised limits "
+        f"broken by more than two standard errors: {len(broken)}.",
+        "",
+        tabulate.tabulate(
+            [
+                (*line[:5], "" if math.isnan(line[5]) else f"{line[5]:g}", line[6])
+                for line in scenario_summary(found)
+            ],
+            ["Family", "Rate", "Settings", "Worst", "Where", "Limit", "Verdict"],
+            tablefmt="pipe",
+            floatfmt=".3f",
+            disable_numparse=[0, 1, 4, 5, 6],
+        ),
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def scenario_csv(found: Sequence[ScenarioRate]) -> str:
+    """Write one line per rate of every scenario."""
+    names = [*asdict(found[0]), "status"]
+    lines = [[_known(getattr(rate, name)) for name in names] for rate in found]
+    return csv_text(names, lines)
+
+
+def _known(value: object) -> object:
+    return "" if isinstance(value, float) and math.isnan(value) else value
 
 
 def calibration_csv(found: Sequence[ErrorRates]) -> str:

@@ -51,7 +51,7 @@ def verdict_text(results: ReportInput, width: int | None = None) -> str:
     if not verdicts:
         return ""
     head = (
-        f"verdicts, first init against second: error rate 5 % after Holm over tasks, margin "
+        f"verdicts, first init against second: at most 5 % of the calls false (Benjamini-Hochberg), margin "
         f"{results.margin:g} AUC; the report and verdicts.csv have each with its interval and flags"
     )
     lines = [textwrap.fill(head, width), ""]

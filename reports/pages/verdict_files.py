@@ -18,8 +18,9 @@ VERDICT_FORMAT = 2
 """1 is version 0.1, which called "undecided" "cannot tell"."""
 METHOD = (
     "paired differences over test images and seeds: DeLong influence of each image, clustered by group; t "
-    "intervals added as by Howe 1974; better and worse two-sided, equivalent by two one-sided tests; each "
-    "corrected by Holm over the tasks of one question"
+    "intervals added as by Howe 1974; seed variances moderated over the tasks of one question (Smyth 2004); "
+    "better and worse two-sided, equivalent by two one-sided tests; each corrected by Benjamini and Hochberg "
+    "over these tasks"
 )
 
 
@@ -54,9 +55,14 @@ class VerdictLine(msgspec.Struct, frozen=True, kw_only=True):
     seeds: tuple[int, ...]
     seeds_needed_unbounded: bool
     p: float | None
-    p_holm: float | None
+    p_bh: float | None
     p_equivalent: float | None
-    p_equivalent_holm: float | None
+    p_equivalent_bh: float | None
+    p_better: float | None
+    p_within_margin: float | None
+    p_worse: float | None
+    prior_sd: float | None
+    prior_freedom: float | None
     margin: float
     generated: bool
     variant_a: str
@@ -128,6 +134,8 @@ def _row(line: VerdictLine) -> dict[str, Any]:
 def _line(results: ReportInput, verdict: Verdict) -> VerdictLine:
     a, b = verdict.a, verdict.b
     low, high = verdict.interval
+    better, within, worse = verdict.chances
+    prior = verdict.paired
     keys = keys_of(verdict)
     return VerdictLine(
         task=clean(a.task), arch=clean(a.arch), protocol=clean(a.protocol), fraction=a.fraction,
@@ -137,8 +145,11 @@ def _line(results: ReportInput, verdict: Verdict) -> VerdictLine:
         seeds_needed=int(verdict.seeds_needed) if math.isfinite(verdict.seeds_needed) else None,
         flags=tuple(_reasons(verdict)), size=a.size, input_size=a.input_size, n_test=verdict.n_test,
         seeds=verdict.seeds, seeds_needed_unbounded=math.isinf(verdict.seeds_needed),
-        p=_known(verdict.p[0]), p_holm=_known(verdict.p[1]),
-        p_equivalent=_known(verdict.p_equivalent[0]), p_equivalent_holm=_known(verdict.p_equivalent[1]),
+        p=_known(verdict.p[0]), p_bh=_known(verdict.p[1]),
+        p_equivalent=_known(verdict.p_equivalent[0]), p_equivalent_bh=_known(verdict.p_equivalent[1]),
+        p_better=_known(better), p_within_margin=_known(within), p_worse=_known(worse),
+        prior_sd=_known(prior.prior_sd) if prior else None,
+        prior_freedom=prior.prior_freedom if prior else None,
         margin=verdict.margin, generated=results.generated(a.task), variant_a=a.variant, variant_b=b.variant,
         init_label_a=clean(a.label), init_label_b=clean(b.label),
         keys_a=_own(keys, a), keys_b=_own(keys, b),

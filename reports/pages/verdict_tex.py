@@ -42,7 +42,7 @@ def captioned_verdicts(results: ReportInput) -> list[tuple[str, list[Verdict]]]:
     return [
         (
             f"{protocol}: {place_label(arch, size, input_size)}. Paired differences in test AUC, first minus "
-            "second init, over seeds and test images; verdicts after Holm's correction over tasks, margin "
+            "second init, over seeds and test images; verdicts after Benjamini-Hochberg over tasks, margin "
             f"{results.margin:g}.",
             members,
         )

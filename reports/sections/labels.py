@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from ..analysis.labels_saved import LabelSaving, label_savings
 from ..analysis.report_input import ReportInput
-from ..answers.labels import AT_MOST, NOT_REACHED, label_count, labels_answer
+from ..answers.labels import AT_MOST, NOT_REACHED, label_count, labels_answer, needed_count
 from ..elements.format import (
     DASH,
     NBSP,
@@ -50,8 +50,9 @@ def labels_section(results: ReportInput) -> SectionContent | None:
         "budgets. Where the reference's own curve is flat, it would reach its score with fewer labels too; "
         "the share is relative to that number. The 95 % interval is over test images and seeds and is not "
         "corrected for the number of tasks; with three seeds it is wide, and from the smallest budget to "
-        "\u201cnot reached\u201d it says nothing. That no difference was shown does not prove that there "
-        "is none.",
+        "\u201cnot reached\u201d it says nothing. With fewer than three budgets "
+        "the curve between them is not known: two numbers are bounds. That no difference was shown does not "
+        "prove that there is none.",
     )
     blocks: list[Table | Figure] = []
     if savings:
@@ -97,7 +98,7 @@ def _table(results: ReportInput, savings: Sequence[LabelSaving], largest: bool) 
                 *(getattr(each.init, field) for _, field in extra),
                 Datum(each.fractions[at], f"{saved.labels:,.0f} ({format_percent(each.fractions[at])})"),
                 Datum(saved.own, label_count(saved.own, smallest)),
-                Datum(min(saved.needed, SORT_LAST), label_count(saved.needed, smallest)),
+                Datum(min(saved.needed, SORT_LAST), needed_count(saved, smallest)),
                 Datum(min(saved.low, SORT_LAST), labels_interval(saved, smallest)),
                 Datum(min(saved.share, SORT_LAST), _share(saved, smallest)),
                 len(each.seeds),
@@ -124,7 +125,9 @@ def _share(saved: SavedLabels, smallest: float) -> str:
     init, own = saved.needed == smallest, saved.own == smallest < saved.labels
     if math.isinf(saved.needed) or (init and own):
         return DASH
-    return (AT_MOST if init else AT_LEAST_SIGN if own else "") + format_number(saved.share, ".2f")
+    return (AT_MOST if init or saved.bounded else AT_LEAST_SIGN if own else "") + format_number(
+        saved.share, ".2f"
+    )
 
 
 def _crossover(each: LabelSaving) -> Datum:

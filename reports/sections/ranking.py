@@ -54,7 +54,8 @@ def over_tasks(results: ReportInput) -> SectionContent | None:
         f"Difference in {score}: mean over tasks of the mean over common seeds. Tasks whose images have one "
         "origin count as one; weights that may have seen a task do not count on it, and generated images are "
         "never mixed with real ones. The 95 % interval is over tasks and includes the noise of seeds and "
-        "test images, as every task's difference does. It holds for tasks like these.",
+        "test images, as every task's difference does. It holds for tasks like these. Next task is the "
+        "probability that the difference on one more such task is above the margin.",
     )
     ranked = rank_inits(results)
     figure = _diagrams(results, [each for each in ranked if each.setting.fraction == largest])
@@ -62,7 +63,7 @@ def over_tasks(results: ReportInput) -> SectionContent | None:
     for folded in (False, True):
         rows = [each for each in found if (each.setting.fraction < largest) == folded]
         if rows:
-            blocks.append(_differences(rows, folded))
+            blocks.append(_differences(rows, folded, results.margin))
         lines = [each for each in ranked if (each.setting.fraction < largest) == folded]
         if lines:
             blocks.append(_ranks(lines, folded))
@@ -134,7 +135,13 @@ def _pair_entry(of: ComparableSetting, *inits: str) -> Datum:
     return Datum(name, name, note=GENERATED if of.generated else "", stands_for=inits)
 
 
-def _differences(rows: Sequence[OverallDifference], folded: bool) -> Table:
+def _next_task(chances: tuple[float, float, float]) -> Datum | float:
+    """Write the probability above the margin, with those within and below as a note."""
+    above, within, below = chances
+    return above if math.isnan(above) else Datum(above, note=f"within {within:.2f}, below {below:.2f}")
+
+
+def _differences(rows: Sequence[OverallDifference], folded: bool, margin: float) -> Table:
     columns = (
         TableColumn("Pair", facet="init"),
         *SETTING,
@@ -142,6 +149,7 @@ def _differences(rows: Sequence[OverallDifference], folded: bool) -> Table:
         TableColumn("95 % interval", "", "Student's, over independent tasks"),
         TableColumn("Wilcoxon p", ".3f", "two-sided signed-rank test over independent tasks"),
         TableColumn("Higher on", "d", "independent tasks on which the first of the pair is higher"),
+        TableColumn("Next task", ".2f", "probability of a difference above the margin on a further task"),
         TASKS_COLUMN,
     )
     body: list[TableRow] = [
@@ -152,6 +160,7 @@ def _differences(rows: Sequence[OverallDifference], folded: bool) -> Table:
             Datum(each.mean.low, format_interval(each.mean.low, each.mean.high)),
             _p(each.mean.p),
             each.mean.positive,
+            _next_task(each.mean.next_task(margin)),
             _tasks(each.mean.units, each.tasks),
         )
         for each in rows

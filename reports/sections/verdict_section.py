@@ -67,13 +67,16 @@ def _lead(results: ReportInput, verdicts: Sequence[Verdict]) -> SectionPart:
         "Better and worse: a true difference of 0 is rejected. Equivalent: a difference as large as the "
         f"margin, {margin} AUC, is rejected on both sides. Undecided: neither was shown, or a flag "
         "excludes the verdict (or the claim of equivalence); this is not the same as equal. Each kind of "
-        f"claim has an error rate of 5{NBSP}% after Holm's correction over the tasks of one question: the "
-        "same pair, protocol, network and share of labels. The interval is neither corrected nor one-sided, "
-        "so it may exclude 0 for an undecided pair, and reach a little beyond the margin for an equivalent "
-        "one.",
+        f"claim is expected to be false in at most 5{NBSP}% of its calls over the tasks of one question "
+        "(Benjamini and Hochberg): the same pair, protocol, network and share of labels, whose tasks also "
+        "share what they show of the spread over seeds. P(better) is the probability that the true "
+        "difference is above the margin; the note beside it is that of a difference within it. The interval "
+        "is neither corrected nor one-sided, so it may exclude 0 for an undecided pair, and reach a little "
+        "beyond the margin for an equivalent one.",
         "Detectable is the smallest true difference that this number of seeds and images would show with "
         f"80{NBSP}% probability. Seeds needed would show a difference as large as the present estimate; "
-        "where no number of seeds would, only more test images help.",
+        "where no number of seeds would, even if the true difference were at the end of the interval, only "
+        "more test images help.",
     )
     return SectionPart(lead=lead, points=tuple(_counts(results, verdicts)))
 
@@ -138,7 +141,8 @@ def _table(results: ReportInput, what: str, verdicts: Sequence[Verdict]) -> Tabl
         TableColumn("Verdict"),
         TableColumn("Detectable", ".3f", "smallest true difference shown with 80 % probability"),
         TableColumn("Seeds needed", ",.0f", "to show a difference as large as the present estimate"),
-        TableColumn("p (Holm)", ".3f", "p-value of no difference, Holm over tasks; note: of equivalence"),
+        TableColumn("P(better)", ".2f", "probability of a difference above the margin; note: within it"),
+        TableColumn("p (BH)", ".3f", "p-value of no difference, corrected over tasks; note: of equivalence"),
         TableColumn("Seeds", "d", "common seeds of both inits"),
         TableColumn("Test images", ",d"),
         TableColumn("Flags", "", "reasons to doubt, explained below"),
@@ -162,6 +166,7 @@ def _row(results: ReportInput, verdict: Verdict, extra: Sequence[str]) -> TableR
         _verdict(verdict),
         _detectable(verdict),
         _seeds_needed(verdict),
+        _chance(verdict),
         _p(verdict),
         len(verdict.seeds),
         verdict.n_test or None,
@@ -190,6 +195,11 @@ def _seeds_needed(verdict: Verdict) -> Datum:
     if math.isinf(verdict.seeds_needed):
         return Datum(None, MORE_IMAGES)
     return Datum(verdict.seeds_needed)
+
+
+def _chance(verdict: Verdict) -> Datum:
+    better, within, _ = verdict.chances
+    return Datum(better, note="" if math.isnan(within) else f"within {within:.2f}")
 
 
 def _p(verdict: Verdict) -> Datum:

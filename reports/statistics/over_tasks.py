@@ -26,6 +26,7 @@ class MeanOverTasks:
         units: number of independent tasks.
         positive: number of tasks with a difference above 0.
         p: two-sided p-value of Wilcoxon's signed-rank test; NaN for fewer than six.
+        spread: standard deviation over tasks, which includes the noise of seeds and test images; NaN for one.
     """
 
     difference: float
@@ -34,6 +35,24 @@ class MeanOverTasks:
     units: int
     positive: int
     p: float
+    spread: float = math.nan
+
+    def next_task(self, margin: float) -> tuple[float, float, float]:
+        """Return the probabilities that the next task's difference is above, within and below -+ `margin`.
+
+        By Student's prediction distribution: a further task of the kind of these, drawn like them. NaN for
+        fewer than three tasks.
+        """
+        from scipy.special import stdtr
+
+        if self.units < MEAN_UNITS:
+            return math.nan, math.nan, math.nan
+        ends = np.array([margin - self.difference, -margin - self.difference])
+        reach = self.spread * math.sqrt(1 + 1 / self.units)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            far = np.where(ends == 0, 0.0, ends / reach)
+        above, below = float(stdtr(self.units - 1, -far[0])), float(stdtr(self.units - 1, far[1]))
+        return above, 1 - above - below, below
 
 
 def mean_over(differences: _Floats) -> MeanOverTasks:
@@ -43,11 +62,11 @@ def mean_over(differences: _Floats) -> MeanOverTasks:
     """
     units = len(differences)
     mean = float(differences.mean())
-    reach = math.nan
-    if units >= MEAN_UNITS:
-        reach = t_quantile(ALPHA, units - 1) * float(differences.std(ddof=1)) / math.sqrt(units)
+    spread = float(differences.std(ddof=1)) if units > 1 else math.nan
+    reach = t_quantile(ALPHA, units - 1) * spread / math.sqrt(units) if units >= MEAN_UNITS else math.nan
     positive = int((differences > 0).sum())
-    return MeanOverTasks(mean, mean - reach, mean + reach, units, positive, wilcoxon_p(differences))
+    p = wilcoxon_p(differences)
+    return MeanOverTasks(mean, mean - reach, mean + reach, units, positive, p, spread)
 
 
 def wilcoxon_p(differences: _Floats) -> float:

@@ -1,9 +1,10 @@
 """Terms of every verdict: its four values, the flags that give reasons for doubt, and their limits."""
 
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass
 
-from .paired import ALPHA
+from .paired import ALPHA, STRICT_ALPHA
 
 BETTER, WORSE, EQUIVALENT, UNDECIDED = "better", "worse", "equivalent", "undecided"
 VERDICTS = (BETTER, EQUIVALENT, UNDECIDED, WORSE)
@@ -14,9 +15,8 @@ FEW_TEST = 10
 """Fewer test images of a class than this are few."""
 FEW_GROUPS = 10
 """Fewer groups of test images than this are few."""
-NEVER_EQUIVALENT = ("near-ceiling", "few-test", "few-groups", "no-disagreement")
-"""Flags that exclude equivalence: an error from few images or patients is not reliable, and two perfect
-scores have none at all."""
+NEVER_EQUIVALENT = ("few-test", "few-groups", "no-disagreement")
+"""Flags that exclude equivalence: an error from few images or patients is not reliable."""
 
 
 @dataclass(frozen=True)
@@ -30,6 +30,17 @@ class DoubtFlag:
 
     name: str
     reason: str
+
+
+def equivalence_level(flags: Iterable[str]) -> float:
+    """Return the level of the tests of equivalence, given the names of all flags; 0 where they cannot tell.
+
+    Near the ceiling few images decide, and there seeds that spread unevenly make the tests unreliable.
+    """
+    raised = set(flags)
+    if not raised.isdisjoint(NEVER_EQUIVALENT) or {"near-ceiling", "uneven-seeds"} <= raised:
+        return 0.0
+    return STRICT_ALPHA if "near-ceiling" in raised else ALPHA
 
 
 def too_few_images_reason(n: int, rarer: int) -> str:

@@ -159,6 +159,35 @@ def test_of_a_few_patients_two_inits_are_not_called_equivalent(
     assert found.has("few-groups") == (verdict == UNDECIDED)
 
 
+def test_a_training_that_is_far_off_is_named_with_its_seed(tmp_path: Path) -> None:
+    labels = np.arange(300) % 2
+
+    def change(record: Record, store: RecordStore) -> Record:
+        failed = record.cell.init == "rival" and record.cell.seed == 1
+        return predicted(record, store, labels, of_skill(labels, record.cell.seed, 0.2 if failed else 1.2))
+
+    (verdict,) = compute_verdicts(rewritten(tmp_path, change))
+    (reason,) = [flag.reason for flag in verdict.flags if flag.name == "uneven-seeds"]
+    assert reason.startswith("one training is far off: seed 1 of rival is 0.2")
+    assert not verdict.barred
+
+
+def test_near_the_ceiling_equivalence_needs_the_stricter_level(tmp_path: Path) -> None:
+    labels = np.arange(300) % 2
+
+    def change(record: Record, store: RecordStore) -> Record:
+        seed = record.cell.seed + 10 * (record.cell.init == "rival")
+        return predicted(record, store, labels, of_skill(labels, seed, 3.6))
+
+    results = rewritten(tmp_path, change)
+    (found,) = compute_verdicts(results)
+    assert found.has("near-ceiling") and found.p_equivalent[1] < 0.001 and found.verdict == EQUIVALENT
+    low, high = found.interval
+    reach = (high - low) / 2
+    (unsure,) = compute_verdicts(replace(results, margin=abs(found.difference) + 1.1 * reach))
+    assert 0.001 < unsure.p_equivalent[1] < 0.05 and unsure.verdict == UNDECIDED
+
+
 def test_an_auc_below_chance_is_flagged(tmp_path: Path) -> None:
     labels = np.arange(300) % 2
 

@@ -25,7 +25,7 @@ import mednet_bench as mb
 from mednet_bench.benchmark.training.metrics import METRICS, Predictions
 from mednet_bench.core.errors import UserError
 from mednet_bench.reports.statistics.metric_influence import JUDGED_METRICS
-from mednet_bench.reports.statistics.multiplicity import adjust_by_holm
+from mednet_bench.reports.statistics.multiplicity import adjust_by_bh
 
 SKLEARN = {
     "auc": roc_auc_score,
@@ -261,7 +261,7 @@ def test_many_tasks_are_corrected_as_in_reports(cancer):
     assert list(found) == list(tasks) and found["brier"].metric == "brier"
     judged = [each for each in found.values() if not math.isnan(each.p)]
     assert len(judged) == 4
-    assert [each.p_adjusted for each in judged] == adjust_by_holm([each.p for each in judged])
+    assert [each.p_adjusted for each in judged] == adjust_by_bh([each.p for each in judged])
     alone = mb.judge(**tasks["t1"])
     assert (alone.p, alone.interval) == (found["t1"].p, found["t1"].interval) and alone.p == alone.p_adjusted
 

@@ -12,12 +12,18 @@ from synthetic import Grid, write_run
 from mednet_bench.reports.analysis.labels_saved import LabelSaving, label_savings
 from mednet_bench.reports.analysis.load_report_input import load_report_input
 from mednet_bench.reports.analysis.verdicts import BETTER, EQUIVALENT, UNDECIDED, WORSE
-from mednet_bench.reports.answers.labels import saving_sentence
+from mednet_bench.reports.answers.labels import needed_count, saving_sentence
 from mednet_bench.reports.elements.section import Table
 from mednet_bench.reports.sections.learning_curves import learning_curves
 from mednet_bench.reports.statistics.calibration import class_distance
 from mednet_bench.reports.statistics.influence import auc_influence
-from mednet_bench.reports.statistics.labels_saved import SavedLabels, crossover, labels_needed, labels_saved
+from mednet_bench.reports.statistics.labels_saved import (
+    SavedLabels,
+    crossover,
+    fewest_needed,
+    labels_needed,
+    labels_saved,
+)
 
 LABELS = np.array([50.0, 100.0, 200.0, 400.0])
 
@@ -84,6 +90,49 @@ def test_the_interval_holds_the_truth_in_nine_of_ten_experiments_at_least(seeds:
     near = 1 + 1e-9
     inside = [[s.low <= t * near and t <= s.high * near for s, t in zip(r, truth, strict=True)] for r in runs]
     assert np.mean(inside, axis=0).min() >= 0.9
+
+
+def power_law(labels: np.ndarray, factor: float = 1.0) -> np.ndarray:
+    """Return a learning curve that is concave over the logarithm of the labels."""
+    return 0.92 - 1.5 * (labels * factor) ** -0.8
+
+
+@pytest.mark.parametrize("shares", [(0.1, 0.5, 1.0), (0.1, 0.25, 0.5, 1.0)])
+def test_the_interval_holds_a_truth_between_budgets_of_a_power_law(shares: tuple[float, ...]):
+    # With almost no noise the straight line alone gives a narrow interval around a wrong number.
+    labels, rng = 546 * np.array(shares), np.random.default_rng(2)
+    truth = 546 / 3.3
+    inside, width = [], []
+    for _ in range(200):
+        scores = np.array([power_law(labels), power_law(labels, 3.3)]) + rng.normal(
+            0, 0.001, (5, 2, len(labels))
+        )
+        last = labels_saved(labels, scores, np.zeros((2, len(labels), 9)), rng, draws=400)[-1]
+        inside.append(last.low <= truth <= last.high)
+        width.append(last.high / last.low)
+    assert np.mean(inside) >= 0.93
+    assert np.median(width) < 4.5  # the gap of .1 and .5 is a factor of 5
+
+
+def test_the_lower_bound_of_a_straight_curve_is_the_curve_itself():
+    targets = rising(LABELS) - 0.02
+    assert fewest_needed(LABELS, rising(LABELS), targets) == pytest.approx(
+        labels_needed(LABELS, rising(LABELS), targets)
+    )
+    concave = fewest_needed(LABELS, power_law(LABELS), power_law(np.array([70.0, 150.0, 300.0])))
+    assert (concave[1:] <= np.array([150.0, 300.0])).all() and (concave[1:] >= LABELS[1:3]).all()
+
+
+def test_two_budgets_give_bounds_and_no_estimate():
+    two = np.array([78.0, 546.0])
+    scores = np.array([power_law(two), power_law(two, 2.0)]) + np.array([-1e-4, 0.0, 1e-4])[:, None, None]
+    first, last = labels_saved(two, scores, np.zeros((2, 2, 9)), np.random.default_rng(0))
+    assert (last.least, last.needed, last.low, last.high) == (78, 546, 78, 546) and last.bounded
+    assert needed_count(last, 78) == "78 to 546"
+    assert (first.needed, first.high) == (78, 78) and not first.bounded
+    rises = np.array([[rising(LABELS[:3])] * 2] * 3)
+    three = labels_saved(LABELS[:3], rises, np.zeros((2, 3, 9)), np.random.default_rng(0))
+    assert not any(each.bounded for each in three)
 
 
 def test_a_plateau_of_the_reference_is_no_merit_of_the_init():

@@ -118,10 +118,29 @@ def test_the_interval_is_students(n: int):
     assert (mean.low, mean.high, mean.difference) == pytest.approx((low, high, values.mean()))
 
 
+def test_the_next_task_is_as_often_above_the_margin_as_said():
+    rng = np.random.default_rng(0)
+    said, seen = [], []
+    for _ in range(4000):
+        *tasks, following = rng.normal(0.02, 0.03, 7)
+        said.append(mean_over(np.array(tasks)).next_task(0.01))
+        seen.append((following > 0.01, abs(following) <= 0.01, following < -0.01))
+    assert np.sum(said, axis=1) == pytest.approx(np.ones(4000))
+    assert np.mean(said, axis=0) == pytest.approx(np.mean(seen, axis=0), abs=0.05)
+
+
+def test_the_next_task_has_students_prediction_distribution():
+    values = np.random.default_rng(0).normal(0.02, 0.03, 6)
+    truth = stats.t(5, values.mean(), values.std(ddof=1) * math.sqrt(1 + 1 / 6))
+    expected = truth.sf(0.01), truth.cdf(0.01) - truth.cdf(-0.01), truth.cdf(-0.01)
+    assert mean_over(values).next_task(0.01) == pytest.approx(expected)
+
+
 @pytest.mark.parametrize("n", [1, 2])
 def test_fewer_than_three_tasks_have_a_mean_and_no_interval(n: int):
     mean = mean_over(np.full(n, 0.1))
     assert mean.difference == pytest.approx(0.1) and math.isnan(mean.low) and math.isnan(mean.p)
+    assert np.isnan(mean.next_task(0.01)).all()
 
 
 @pytest.mark.parametrize("n", [6, 7, 9])

@@ -6,14 +6,16 @@ import math
 import re
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import pytest
 from synthetic import Grid, write_run
 
 from mednet_bench.cli import options
 from mednet_bench.reports.elements.format import GENERATED
+from mednet_bench.reports.pages import verdict_files
 from mednet_bench.reports.pages.build import BuiltReport, build_report
-from mednet_bench.reports.pages.verdict_files import VerdictLine
+from mednet_bench.reports.pages.verdict_files import VerdictLine, verdict_lines, verdict_rows, verdicts_csv
 from mednet_bench.reports.pages.verdict_tex import escape_latex
 from mednet_bench.reports.statistics.paired import MARGIN
 
@@ -64,6 +66,10 @@ def check_documented_lines(built: BuiltReport) -> None:
     assert "mednet_bench" not in code
     for line in rows(built):
         names = {"RUN": built.results.folders[0], "KEYS_A": line["keys_a"], "KEYS_B": line["keys_b"]}
+        names |= {
+            "PRIOR_SD": float(line["prior_sd"] or 0),
+            "PRIOR_FREEDOM": float(line["prior_freedom"] or 0),
+        }
         exec(code, names)
         for name in ("difference", "low", "high"):
             assert names[name] == pytest.approx(float(line[name]), abs=1e-6), (line["task"], name)
@@ -119,15 +125,33 @@ def test_the_keys_are_those_of_the_paired_seeds_in_their_order(built: BuiltRepor
             }
 
 
-def test_a_number_of_seeds_without_bound_is_inf_in_the_csv_and_null_in_the_json(built: BuiltReport):
+def test_a_number_of_seeds_without_bound_is_inf_in_the_csv_and_null_in_the_json(
+    built: BuiltReport, monkeypatch: pytest.MonkeyPatch
+):
+    one = verdict_lines(built.results)[0]  # no comparison of this run is beyond any number of seeds
+    hopeless = msgspec.structs.replace(one, seeds_needed=None, seeds_needed_unbounded=True)
+    monkeypatch.setattr(verdict_files, "verdict_lines", lambda results: (hopeless,))
+    assert verdict_rows(built.results)[0]["seeds_needed"] == math.inf
+    assert verdicts_csv(built.results).splitlines()[1].split(",")[13] == "inf"
+
+
+def test_a_number_of_seeds_is_a_number_or_unknown(built: BuiltReport):
     pairs = list(zip(whole(built)["verdicts"], rows(built), strict=True))
-    unbounded = [line["seeds_needed"] for verdict, line in pairs if verdict["seeds_needed_unbounded"]]
-    assert unbounded and set(unbounded) == {"inf"}
     for verdict, line in pairs:
-        if not verdict["seeds_needed_unbounded"]:
+        if verdict["seeds_needed_unbounded"]:
+            assert (line["seeds_needed"], verdict["seeds_needed"]) == ("inf", None)
+        else:
             number = verdict["seeds_needed"]
             assert line["seeds_needed"] == ("" if number is None else str(number))
-            assert (number is None) == (verdict["verdict"] != "undecided")
+            assert number is None or (verdict["verdict"] == "undecided" and number >= verdict["n_seeds"])
+
+
+def test_the_three_probabilities_add_up_and_agree_with_the_verdict(built: BuiltReport):
+    for line in rows(built):
+        chances = [float(line[name]) for name in ("p_better", "p_within_margin", "p_worse")]
+        assert sum(chances) == pytest.approx(1) and min(chances) >= 0
+        place = {"better": 0, "equivalent": 1, "worse": 2}.get(line["verdict"])
+        assert place is None or max(chances) == chances[place]
 
 
 def test_what_is_unknown_is_empty_and_null(tmp_path: Path):

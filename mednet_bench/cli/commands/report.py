@@ -104,14 +104,22 @@ def calibrate_command(values: ParsedValues) -> int:
     shown = io.StringIO() if values["quiet"] else sys.stderr
     with click.progressbar(length=1000, label="experiments", file=shown) as bar:
         rates = statistics.calibration.calibrate_verdicts(
-            values["experiments"], values["jobs"], lambda done, of: bar.update(done * 1000 // of - bar.pos)
+            values["experiments"], values["jobs"], lambda done, of: bar.update(done * 700 // of - bar.pos)
+        )
+        scenarios = statistics.scenarios.run_scenarios(
+            values["experiments"],
+            values["jobs"],
+            lambda done, of: bar.update(700 + done * 300 // of - bar.pos),
         )
     text = pages.calibration_page.calibration_markdown(rates)
+    text += "\n" + pages.calibration_page.scenario_markdown(scenarios)
     echo(text)
     if folder:
         write_bytes(folder / "calibration.md", text.encode())
         write_bytes(folder / "calibration.csv", pages.calibration_page.calibration_csv(rates).encode())
-    return 0 if all(rate.holds for rate in rates) else 3
+        write_bytes(folder / "scenarios.csv", pages.calibration_page.scenario_csv(scenarios).encode())
+    broken = [rate for rate in scenarios if rate.promised and not rate.holds]
+    return 0 if all(rate.holds for rate in rates) and not broken else 3
 
 
 def _text_option(flag: str, text: str) -> click.Option:
@@ -161,7 +169,7 @@ _REGRESS = [
 _CALIBRATE = [
     option("--experiments", "Simulated experiments per truth.", default=1000, type=POSITIVE),
     jobs_option(),
-    click.Option(["--out"], type=PATH, help="Folder for calibration.md and calibration.csv."),
+    click.Option(["--out"], type=PATH, help="Folder for calibration.md, calibration.csv and scenarios.csv."),
 ]
 REPORT_COMMANDS = (
     BenchCommand(report_command, _REPORT, "mednet-bench report runs/latest"),
