@@ -123,7 +123,7 @@ def test_a_number_of_many_digits_is_the_same_in_python_a_file_and_arguments(tmp_
         "fractions = [0.123456789, 1.0]\nlr-grid = [1e-3, 0.00123456789]\nmargin = 0.0123456789\n"
     )
     assert RunConfig(**read_config_file(path, FIELDS)) == given
-    assert config_of(RUN.make_context("run", changed_arguments(given)).params) == given
+    assert config_of(RUN.make_context("run", changed_arguments(given, given.preset)).params) == given
     assert FIELDS["lr_grid"].text((0.001, 1e-05, 3.0)) == "0.001,1e-05,3"
 
 
