@@ -9,6 +9,7 @@ from functools import lru_cache
 
 import numpy as np
 
+from ..statistics.estimand import NONE, OWN, SHARED, describe_estimand
 from ..statistics.families import moderate_differences
 from ..statistics.multiplicity import adjust_by_bh
 from ..statistics.paired import ALPHA, NEITHER, WITHIN, PairedDifference, decide, paired_difference
@@ -23,8 +24,9 @@ from ..statistics.verdict_terms import (
 )
 from .flags import LEAKS, ComparisonSide, flags_of
 from .influence_input import score_evidence
+from .load_report_input import setting_hash
 from .longer_scratch import LongerGain, longer_gains
-from .report_input import LeaderboardRow, ReportInput, comparable_fields
+from .report_input import LeaderboardRow, ReportInput, comparable_fields, visible_fields
 
 POWER = 0.8
 LARGEST_DIFFERENCE = 1.0
@@ -53,6 +55,7 @@ class Verdict:
             fewer than were run; infinite where only more test images would help, NaN where decided or where
             it depends on how much larger than observed the true difference is.
         flags: reasons to doubt.
+        estimand: what the interval covers; "" where there is none.
     """
 
     a: LeaderboardRow
@@ -67,6 +70,7 @@ class Verdict:
     mde: float = math.nan
     seeds_needed: float = math.nan
     flags: tuple[DoubtFlag, ...] = ()
+    estimand: str = ""
 
     @property
     def difference(self) -> float:
@@ -125,6 +129,7 @@ def compute_verdicts(results: ReportInput) -> tuple[Verdict, ...]:
     """
     records = {record.key: record for record in results.counted}
     evidence = score_evidence(results)
+    shared = {(*visible_fields(record.cell), setting_hash(record)) for record in results.step("tune")}
     found: list[Verdict] = []
     for rows in _rows_by_place(results.rows):
         sides = []
@@ -132,9 +137,10 @@ def compute_verdicts(results: ReportInput) -> tuple[Verdict, ...]:
             members = tuple(records[key] for key in row.keys)
             audit = results.leakage.get(members[-1].leakage_key)
             sides.append(ComparisonSide(row, evidence[row], members, audit))
+        tuned_once = any((*visible_fields(row), row.setting) in shared for row in rows)
         pairs = ((a, b) for a, b in itertools.combinations(sides, 2) if a.row.init != b.row.init)
         found += (
-            _compare_pair(a, b, results.margin, sides)
+            _compare_pair(a, b, results.margin, sides, tuned_once)
             for a, b in pairs
             if not _has_own_comparison(a, b, rows)
         )
@@ -168,7 +174,7 @@ def _has_own_comparison(a: ComparisonSide, b: ComparisonSide, rows: Sequence[Lea
 
 
 def _compare_pair(
-    a: ComparisonSide, b: ComparisonSide, margin: float, beside: Sequence[ComparisonSide]
+    a: ComparisonSide, b: ComparisonSide, margin: float, beside: Sequence[ComparisonSide], tuned_once: bool
 ) -> Verdict:
     """Measure one pair, or flag why that is not possible."""
     seeds = tuple(sorted(set(a.evidence.seeds) & set(b.evidence.seeds)))
@@ -189,6 +195,18 @@ def _compare_pair(
         paired=measured,
         p=(measured.p_value(), math.nan),
         p_equivalent=(measured.p_equivalent(margin), math.nan),
+        estimand=_estimand(a, b, seeds, tuned_once),
+    )
+
+
+def _estimand(a: ComparisonSide, b: ComparisonSide, seeds: Sequence[int], tuned_once: bool) -> str:
+    """Return what the interval of a pair covers; `tuned_once`: one seed chose for all."""
+    chosen = any(record.choices for record in (*a.records, *b.records))
+    return describe_estimand(
+        a.row.fraction,
+        SHARED if tuned_once else OWN if chosen else NONE,
+        still=sum(bool(np.ptp(side.evidence.at(seeds)[0]) == 0) for side in (a, b)),
+        grouped=a.evidence.groups > 0,
     )
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from ..statistics.estimand import FIXED
 from ..statistics.influence import has_one_group_side, sum_within_groups
 from ..statistics.metric_influence import JUDGED_METRICS, JudgedMetric, decided_sides
 from ..statistics.multiplicity import adjust_by_bh
@@ -36,8 +37,6 @@ from ..statistics.verdict_terms import (
 )
 
 _NAN = math.nan
-FIXED = "for these two trained models"
-"""Estimand where there is one training of each."""
 
 
 @dataclass(frozen=True, eq=False)

@@ -63,6 +63,7 @@ class VerdictLine(msgspec.Struct, frozen=True, kw_only=True):
     p_worse: float | None
     prior_sd: float | None
     prior_freedom: float | None
+    estimand: str
     margin: float
     generated: bool
     variant_a: str
@@ -150,6 +151,7 @@ def _line(results: ReportInput, verdict: Verdict) -> VerdictLine:
         p_better=_known(better), p_within_margin=_known(within), p_worse=_known(worse),
         prior_sd=_known(prior.prior_sd) if prior else None,
         prior_freedom=prior.prior_freedom if prior else None,
+        estimand=verdict.estimand,
         margin=verdict.margin, generated=results.generated(a.task), variant_a=a.variant, variant_b=b.variant,
         init_label_a=clean(a.label), init_label_b=clean(b.label),
         keys_a=_own(keys, a), keys_b=_own(keys, b),

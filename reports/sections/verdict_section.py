@@ -1,7 +1,7 @@
 """Verdicts on pairs of inits, their evidence, flags and next steps."""
 
 import math
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -63,7 +63,9 @@ def _lead(results: ReportInput, verdicts: Sequence[Verdict]) -> SectionPart:
     lead = (
         "Each row compares two inits on the same test images and the same seeds. The difference is the test "
         "AUC of the first init minus that of the second, mean over seeds; above 0 favors the first. Its "
-        f"95{NBSP}% interval covers other test images and other training seeds.",
+        f"95{NBSP}% interval covers only what is named above each table: seeds show the variance of what "
+        "differs between them (Bouthillier et al. 2021), and trainings that share most of their images say "
+        "little of other training sets (Nadeau and Bengio 2003).",
         "Better and worse: a true difference of 0 is rejected. Equivalent: a difference as large as the "
         f"margin, {margin} AUC, is rejected on both sides. Undecided: neither was shown, or a flag "
         "excludes the verdict (or the claim of equivalence); this is not the same as equal. Each kind of "
@@ -100,10 +102,27 @@ def _protocols(results: ReportInput, verdicts: Sequence[Verdict]) -> list[Sectio
     return [
         SectionPart(
             protocol,
-            lead=tuple(_weights(members)),
+            lead=(*_weights(members), *_estimands(members)),
             blocks=(*drawn.get(protocol, ()), *_tables(results, protocol, members)),
         )
         for protocol, members in groups.items()
+    ]
+
+
+def _estimands(verdicts: Sequence[Verdict]) -> list[str]:
+    """Say what the intervals cover: a sentence for each share of the labels, one for shares that agree."""
+    counted: dict[float, Counter[str]] = defaultdict(Counter)
+    for verdict in verdicts:
+        if verdict.estimand:
+            counted[verdict.a.fraction][verdict.estimand] += 1
+    alike: dict[str, list[str]] = defaultdict(list)
+    for fraction, found in sorted(counted.items()):
+        named = [
+            f"{text} ({n:,} of {found.total():,})" if len(found) > 1 else text for text, n in found.items()
+        ]
+        alike["; ".join(named)].append(format_percent(fraction))
+    return [
+        f"With {join_words(shares)} of the labels, intervals cover {text}." for text, shares in alike.items()
     ]
 
 

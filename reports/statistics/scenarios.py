@@ -13,9 +13,9 @@ import numpy as np
 
 from .calibration import IMAGE, NOISE, OWN, SimulatedTruth, class_distance, error_rates
 from .families import moderate_differences
-from .multiplicity import adjust_by_bh
 from .influence import _Floats, auc_influence, macro_auc_influence, sum_within_groups
 from .labels_saved import labels_saved
+from .multiplicity import adjust_by_bh
 from .paired import ALPHA, MARGIN, PairedDifference, paired_difference
 from .uneven_seeds import seeds_are_uneven
 

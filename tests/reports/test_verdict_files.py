@@ -9,7 +9,7 @@ from pathlib import Path
 import msgspec
 import numpy as np
 import pytest
-from synthetic import Grid, write_run
+from synthetic import Grid, record_of, replace_cell, write_run
 
 from mednet_bench.cli import options
 from mednet_bench.reports.elements.format import GENERATED
@@ -197,3 +197,50 @@ def test_the_option_has_the_margin_of_the_reports_and_takes_no_other_kind_of_num
     for value in (0.0, -0.01, 0.5, math.nan, math.inf):
         with pytest.raises(Exception, match=r"above 0 and below 0\.5"):
             option.process_value(options.click.Context(options.click.Command("run")), value)
+
+
+def test_the_estimand_follows_the_share_of_labels_the_tuning_and_the_seeds(tmp_path: Path):
+    write_run(tmp_path, Grid(tasks=("breastmnist",), protocols=("finetune", "linear"), fractions=(0.1, 0.5)))
+    built = build_report([tmp_path])
+    found = {(line["protocol"], line["fraction"]): line["estimand"] for line in rows(built)}
+    shared, own = "other trainings with the tuning of one seed", "other trainings with their tuning"
+    assert found == {  # the invented run has tune cells for finetune, as version 0.1
+        ("finetune", "0.1"): f"other test images, {shared}, other draws of the labels from this pool",
+        ("finetune", "0.5"): f"other test images, {shared}, for these training images",
+        ("linear", "0.1"): f"other test images, {own}, other draws of the labels from this pool",
+        ("linear", "0.5"): f"other test images, {own}, for these training images",
+    }
+    assert [verdict["estimand"] for verdict in whole(built)["verdicts"]] == [
+        line["estimand"] for line in rows(built)
+    ]
+    page = built.html.read_text(encoding="utf-8").replace("\u00a0", " ")
+    for fraction, text in (("10 %", found["linear", "0.1"]), ("50 %", found["linear", "0.5"])):
+        assert page.count(f"With {fraction} of the labels, intervals cover {text}.") == 1
+
+
+def test_the_estimand_names_groups_and_seeds_that_do_not_differ(tmp_path: Path):
+    grid = Grid(tasks=("breastmnist",), inits=("imagenet", "scratch", "mednet"), fractions=(1.0,))
+    for record in write_run(tmp_path, grid):
+        path = tmp_path / "predictions" / f"{record.key}.npz"
+        if not path.exists():
+            continue
+        first = record.cell.init != "scratch"
+        source = record_of(replace_cell(record.cell, seed=0), grid) if first else record
+        arrays = dict(np.load(tmp_path / "predictions" / f"{source.key}.npz"))
+        np.savez(path, **{**arrays, "groups": np.arange(300) // 5})
+        if first:
+            same = msgspec.structs.replace(record, metrics=source.metrics)
+            (tmp_path / "records" / f"{record.key}.json").write_bytes(msgspec.json.encode(same))
+    found = {(line["init_a"], line["init_b"]): line["estimand"] for line in rows(build_report([tmp_path]))}
+    images = "other groups of test images"
+    one = f"{images}, other trainings of one init only with the tuning of one seed, for these training images"
+    assert found == {
+        ("imagenet", "scratch"): one,
+        ("scratch", "mednet"): one,
+        ("imagenet", "mednet"): f"{images}, for these two trained models",
+    }
+
+
+def test_a_pair_without_interval_has_no_estimand(tmp_path: Path):
+    write_run(tmp_path, Grid(tasks=("breastmnist",), seeds=(0,), fractions=(1.0,)))
+    assert {line["estimand"] for line in rows(build_report([tmp_path]))} == {""}
