@@ -74,6 +74,7 @@ class Grid:
     predictions: bool = True
     data: str = ""
     recipe: TrainingConfig = RECIPE
+    resampled: bool = False
 
 
 LARGE = Grid(
@@ -102,6 +103,7 @@ def cells(grid: Grid) -> list[Cell]:
             labels=f,
             seed=s,
             protocol_options=grid.protocol_options,
+            resampled=grid.resampled or msgspec.UNSET,
         )
         for t, a, i, p, f, s in product
     ]

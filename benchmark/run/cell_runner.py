@@ -91,7 +91,9 @@ class CellRunner:
 
     def _eval_context(self, cell: Cell) -> EvalContext:
         data = self.data(cell.task, cell.size)
-        subset = subsets.choose_subset(data.splits["train"], data.splits["val"], cell.fraction, cell.seed)
+        subset = subsets.choose_subset(
+            data.splits["train"], data.splits["val"], cell.fraction, cell.seed, bool(cell.resampled)
+        )
         # with part of the hash: the data may change between runs into one directory
         name = f"{cell.task}-{cell.size}px-{cell.fraction:g}-seed{cell.seed}-{subset.digest[7:15]}"
         subsets.write_manifest(self.resolved.request.folder, name, subset)

@@ -163,6 +163,7 @@ def _plan_cells(
                     input_size=request.network_input_size,
                     arch=arch,
                     init=init.name,
+                    resampled=request.resample or msgspec.UNSET,
                 )
                 for protocol, options in protocol_options.items():
                     chosen = cell_options(protocol, options, arch)

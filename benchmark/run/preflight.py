@@ -107,7 +107,10 @@ def equal_fraction_warnings(resolved: ResolvedPlan, waiting: list[PlannedCell]) 
         if len(shares) < 2 or shares[0] * train > enough:  # no need to read the data
             continue
         splits = task.source.load(size, resolved.places)
-        chosen = [choose_subset(splits["train"], splits["val"], share, seed) for share in shares]
+        chosen = [
+            choose_subset(splits["train"], splits["val"], share, seed, resolved.request.resample)
+            for share in shares
+        ]
         for (low, few), (high, more) in pairwise(zip(shares, chosen, strict=True)):
             if len(few.train) == len(more.train):  # subsets of one seed are nested
                 warnings.append(

@@ -184,17 +184,18 @@ class Cell(msgspec.Struct, frozen=True, kw_only=True):
     """Options of the protocol with their values, defaults included; unset for a protocol without options."""
     longer: float | msgspec.UnsetType = msgspec.UNSET
     """Factor of the passes of a control of random weights, left out of averages; unset for other cells."""
+    resampled: bool | msgspec.UnsetType = msgspec.UNSET
+    """Whether the seed trains on a resample of the training and validation images; unset if not."""
 
     def __hash__(self) -> int:  # a dict has no hash
         return hash((self.step, self.task, self.arch, self.init, self.protocol, self.labels, self.seed))
 
     @property
     def protocol_label(self) -> str:
-        """Protocol with its options, as reports show it: "partial (stages=2)"."""
-        if not self.protocol_options:
-            return self.protocol
-        values = (f"{name}={_option_text(value)}" for name, value in self.protocol_options.items())
-        return f"{self.protocol} ({' '.join(values)})"
+        """Protocol as reports show it, with its options and a mark of resamples: "partial (stages=2)"."""
+        values = [f"{name}={_option_text(value)}" for name, value in (self.protocol_options or {}).items()]
+        values += ["resampled"] if self.resampled else []
+        return f"{self.protocol} ({' '.join(values)})" if values else self.protocol
 
     @property
     def fraction(self) -> float:

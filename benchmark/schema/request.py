@@ -154,6 +154,13 @@ class RunConfig(TrainingConfig, frozen=True, kw_only=True, forbid_unknown_fields
             flag_value="test",
         ),
     ] = None
+    resample: Annotated[
+        bool,
+        field_meta(
+            COMPARED,
+            "Train each seed on a resample of the labels, so that verdicts cover other training sets.",
+        ),
+    ] = False
     data_root: Annotated[str, field_meta(FILES, "Folder with data files; overrides MEDNET_BENCH_DATA.")] = ""
     task_file: Annotated[
         Names,

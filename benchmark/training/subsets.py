@@ -18,20 +18,31 @@ LEAST_PER_CLASS = 2
 
 @dataclass(frozen=True, eq=False)
 class LabelSubset:
-    """Ascending indices of a (task, fraction, seed) in train and val, with "sha256:..." of both."""
+    """Ascending indices of a (task, fraction, seed) in train and val, with "sha256:..." of both.
+
+    An index occurs several times in a resample.
+    """
 
     train: _Index
     val: _Index
     digest: str
 
 
-def choose_subset(train: Split, val: Split, fraction: float, seed: int) -> LabelSubset:
+def choose_subset(
+    train: Split, val: Split, fraction: float, seed: int, resampled: bool = False
+) -> LabelSubset:
     """Choose the subset of a fraction; with one seed a smaller fraction is part of a larger one.
 
-    `fraction` is the share of both splits, in (0, 1]; their `labels` are [n], or [n, classes] of 0 and 1.
+    Args:
+        train: its `labels` are [n], or [n, classes] of 0 and 1.
+        val: likewise.
+        fraction: share of both splits, in (0, 1].
+        seed: decides which images; all inits of a seed have the same.
+        resampled: draw groups with replacement, from all of each split: a stratified bootstrap sample. A
+            smaller fraction is part of a larger one, but the distinct images of all are not the whole split.
     """
     parts = [
-        _take(split, fraction, np.random.default_rng([seed, place]))
+        _take(split, fraction, np.random.default_rng([seed, place]), resampled)
         for place, split in enumerate((train, val))
     ]
     digest = hashlib.sha256()
@@ -48,7 +59,7 @@ def one_hot(labels: NDArray[np.int64], classes: int = 0) -> NDArray[np.bool_]:
     return labels[:, None] == np.arange(width)
 
 
-def _take(split: Split, fraction: float, rng: np.random.Generator) -> _Index:
+def _take(split: Split, fraction: float, rng: np.random.Generator, resampled: bool) -> _Index:
     """Take whole groups in a stratified random order until the share of images is reached."""
     if not len(split):
         return np.zeros(0, np.int64)
@@ -59,15 +70,27 @@ def _take(split: Split, fraction: float, rng: np.random.Generator) -> _Index:
     counts = np.zeros((int(groups.max()) + 1, member.shape[1]))
     np.add.at(counts, groups, member)  # [groups, classes]
     sizes = np.bincount(groups)
-    order = _stratified_order(counts, rng)
+    order = _bootstrap_order(counts, sizes, rng) if resampled else _stratified_order(counts, rng)
     reached = np.cumsum(sizes[order])
     count = round(fraction * len(split))
-    chosen = set(order[: int(np.searchsorted(reached, count)) + 1].tolist()) if count else set()
-    chosen |= _required_groups(counts, sizes, order, multilabel=split.labels.ndim == 2)
-    return np.flatnonzero(np.isin(groups, list(chosen)))
+    places = np.zeros(len(order), bool)
+    places[: int(np.searchsorted(reached, count)) + 1 if count else 0] = True
+    places[_required_places(counts, sizes, order, multilabel=split.labels.ndim == 2)] = True
+    times = np.bincount(order[places], minlength=len(counts))  # how often each group is taken
+    return np.repeat(np.arange(len(split)), times[groups])
 
 
-def _stratified_order(counts: NDArray[np.float64], rng: np.random.Generator) -> _Index:
+def _bootstrap_order(counts: NDArray[np.float64], sizes: _Index, rng: np.random.Generator) -> _Index:
+    """Draw groups with replacement until all images are replaced; then each once, for the rarest classes."""
+    rounds: list[_Index] = []
+    while sum(int(sizes[drawn].sum()) for drawn in rounds) < sizes.sum():
+        rounds.append(_stratified_order(counts, rng, resampled=True))
+    return np.concatenate([*rounds, _stratified_order(counts, rng)])
+
+
+def _stratified_order(
+    counts: NDArray[np.float64], rng: np.random.Generator, resampled: bool = False
+) -> _Index:
     """Order groups so that every prefix holds each stratum in proportion.
 
     A group's stratum is the class of which it holds the largest share: for a single image its class, for a
@@ -75,16 +98,19 @@ def _stratified_order(counts: NDArray[np.float64], rng: np.random.Generator) -> 
     """
     total = np.maximum(counts.sum(axis=0), 1)
     stratum = np.where(counts.any(axis=1), (counts / total).argmax(axis=1), -1)
-    position = np.empty(len(counts))
+    drawn, position = [], []
     for value in np.unique(stratum):
-        members = rng.permutation(np.flatnonzero(stratum == value))
+        members = np.flatnonzero(stratum == value)
+        drawn.append(rng.choice(members, len(members)) if resampled else rng.permutation(members))
         # ranks spread evenly over (0, 1); a random offset per stratum avoids lockstep
-        position[members] = (np.arange(len(members)) + rng.random()) / len(members)
-    return np.argsort(position, kind="stable")
+        position.append((np.arange(len(members)) + rng.random()) / len(members))
+    return np.concatenate(drawn)[np.argsort(np.concatenate(position), kind="stable")]
 
 
-def _required_groups(counts: NDArray[np.float64], sizes: _Index, order: _Index, multilabel: bool) -> set[int]:
-    """Return the groups for `LEAST_PER_CLASS`, equal for every fraction, so that subsets nest."""
+def _required_places(
+    counts: NDArray[np.float64], sizes: _Index, order: _Index, multilabel: bool
+) -> list[int]:
+    """Return the places in `order` for `LEAST_PER_CLASS`, equal for every fraction, so that subsets nest."""
     ordered = counts[order]
     sides = [ordered, sizes[order, None] - ordered] if multilabel else [ordered]
     chosen: set[int] = set()
@@ -92,8 +118,8 @@ def _required_groups(counts: NDArray[np.float64], sizes: _Index, order: _Index, 
         for column in side.T:
             holders = np.flatnonzero(column > 0)
             enough = int(np.searchsorted(np.cumsum(column[holders]), LEAST_PER_CLASS)) + 1
-            chosen.update(order[holders[:enough]].tolist())
-    return chosen
+            chosen.update(holders[:enough].tolist())
+    return sorted(chosen)
 
 
 def write_manifest(folder: Path, name: str, subset: LabelSubset) -> None:

@@ -103,9 +103,9 @@ _Planned = TypeVar("_Planned", Record, PlannedCell)
 
 
 def _label_protocol(of: _Planned) -> _Planned:
-    """Make the options of a cell part of its protocol's name, so that no report mixes them up."""
+    """Make options and resampling of a cell part of its protocol's name, so that no report mixes them up."""
     cell = of.cell
-    if not cell.protocol_options:
+    if cell.protocol_label == cell.protocol:
         return of
     named = msgspec.structs.replace(cell, protocol=cell.protocol_label, protocol_options=msgspec.UNSET)
     return msgspec.structs.replace(of, cell=named)

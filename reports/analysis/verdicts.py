@@ -207,6 +207,7 @@ def _estimand(a: ComparisonSide, b: ComparisonSide, seeds: Sequence[int], tuned_
         SHARED if tuned_once else OWN if chosen else NONE,
         still=sum(bool(np.ptp(side.evidence.at(seeds)[0]) == 0) for side in (a, b)),
         grouped=a.evidence.groups > 0,
+        resampled=bool(a.records[-1].cell.resampled),
     )
 
 

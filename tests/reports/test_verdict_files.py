@@ -241,6 +241,22 @@ def test_the_estimand_names_groups_and_seeds_that_do_not_differ(tmp_path: Path):
     }
 
 
+def test_resampled_trainings_are_never_mixed_with_others_and_cover_other_training_images(tmp_path: Path):
+    folders = [tmp_path / "usual", tmp_path / "resampled"]
+    for folder, resampled in zip(folders, (False, True), strict=True):
+        inits = ("imagenet", "scratch")
+        grid = Grid(tasks=("breastmnist",), inits=inits, fractions=(1.0,), resampled=resampled)
+        write_run(folder, grid)
+    built = build_report(folders, tmp_path / "report")
+    assert not built.results.repeated and {len(row.seeds) for row in built.results.rows} == {3}
+    tuned = "other test images, other trainings with the tuning of one seed"
+    assert {line["protocol"]: line["estimand"] for line in rows(built)} == {
+        "finetune": f"{tuned}, for these training images",
+        "finetune (resampled)": f"{tuned}, other training images like these",
+    }
+    assert len(rows(built)) == 2
+
+
 def test_a_pair_without_interval_has_no_estimand(tmp_path: Path):
     write_run(tmp_path, Grid(tasks=("breastmnist",), seeds=(0,), fractions=(1.0,)))
     assert {line["estimand"] for line in rows(build_report([tmp_path]))} == {""}

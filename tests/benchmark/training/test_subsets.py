@@ -12,6 +12,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import pytest
 import toys
@@ -21,6 +22,7 @@ from label_sets import FRACTIONS, SETS, imbalanced, labeled
 
 from mednet_bench.benchmark.run.cell_runner import CellRunner
 from mednet_bench.benchmark.run.planner import build_plan
+from mednet_bench.benchmark.schema.request import RunConfig
 from mednet_bench.benchmark.training.subsets import (
     LEAST_PER_CLASS,
     LabelSubset,
@@ -260,6 +262,60 @@ def test_of_any_set_subsets_nest_keep_groups_and_hold_two_of_each_class(
     sides = (member, 1 - member) if split.labels.ndim == 2 else (member,)
     for side in sides:
         assert (side[small].sum(axis=0) >= np.minimum(side.sum(axis=0), LEAST_PER_CLASS)).all()
+
+
+@settings(max_examples=100, deadline=None)
+@given(sets(), st.floats(0.001, 1), st.integers(0, 99))
+def test_a_resample_repeats_whole_groups_and_has_the_size_of_its_fraction(
+    split: Split, fraction: float, seed: int
+) -> None:
+    chosen = choose_subset(split, split, fraction, seed, resampled=True).train
+    times = np.bincount(chosen, minlength=len(split))
+    assert np.array_equal(chosen, np.sort(chosen)) and len(times) == len(split)
+    groups = np.arange(len(split)) if split.groups is None else split.groups
+    for group in np.unique(groups):
+        assert len(set(times[groups == group])) == 1
+    assert len(chosen) >= round(fraction * len(split))
+    member = split.labels if split.labels.ndim == 2 else np.eye(4, dtype=int)[split.labels]
+    sides = (member, 1 - member) if split.labels.ndim == 2 else (member,)
+    for side in sides:
+        assert (side[chosen].sum(axis=0) >= np.minimum(side.sum(axis=0), LEAST_PER_CLASS)).all()
+
+
+@pytest.mark.parametrize("name", SETS)
+def test_resamples_are_stratified_bootstrap_samples_of_both_splits(name: str) -> None:
+    train, val = SETS[name]
+    subsets = [choose_subset(train, val, 1.0, seed, resampled=True) for seed in range(5)]
+    assert len({subset.digest for subset in (*subsets, choose_subset(train, val, 1.0, 0))}) == 6
+    for subset in subsets:
+        for split, chosen in ((train, subset.train), (val, subset.val)):
+            assert len(chosen) == pytest.approx(len(split), abs=12)  # a last group, and the rarest class
+            units = np.arange(len(split)) if split.groups is None else split.groups
+            # of units drawn with replacement, 1 - 1/e differ
+            share = len(np.unique(units[chosen])) / len(np.unique(units))
+            assert share == pytest.approx(0.632, abs=0.08)
+    if name == "single label":
+        shares = np.bincount(train.labels[subsets[0].train]) / np.bincount(train.labels)
+        assert shares == pytest.approx([1] * 5, abs=0.1)
+
+
+def test_every_init_of_a_seed_has_the_same_resample_under_a_key_of_its_own(tmp_path: Path) -> None:
+    places = DataLocations(roots=(), download=False)
+    known = catalog(places)
+    task, options = known["phantom-organ"], {"inits": "scratch,imagenet", "protocols": "knn", "seeds": "0,1"}
+    request = RunConfig(**options, input_size=32, fractions="0.5", out=str(tmp_path))  # type: ignore[arg-type]
+    usual = build_plan(request, [task], list(known.values()), places)
+    again = build_plan(request.with_options({"resample": True}), [task], list(known.values()), places)
+    assert not {p.key for p in usual.plan.cells} & {p.key for p in again.plan.cells}
+    assert {p.cell.protocol_label for p in again.plan.cells} == {"knn (resampled)"}
+    assert b"resampled" not in msgspec.json.encode(usual.plan.cells)  # the keys of other cells stay
+    runner = CellRunner(again, "cpu")
+    found = {(p.cell.init, p.cell.seed): runner._eval_context(p.cell).subset for p in again.plan.cells}
+    for seed in (0, 1):
+        assert found["scratch", seed].digest == found["imagenet", seed].digest
+        train = found["scratch", seed].train
+        assert len(np.unique(train)) < len(train)
+    assert found["scratch", 0].digest != found["scratch", 1].digest
 
 
 def test_the_test_split_is_never_cut(tmp_path: Path) -> None:
