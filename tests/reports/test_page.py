@@ -41,7 +41,7 @@ FACETS = (
 @pytest.fixture(scope="module")
 def built(tmp_path_factory: pytest.TempPathFactory) -> BuiltReport:
     folder = tmp_path_factory.mktemp("run")
-    write_run(folder, Grid(tasks=("breastmnist", "retinamnist"), fractions=(0.1, 1.0)))
+    write_run(folder, Grid(tasks=("breastmnist", "retinamnist"), fractions=(0.1, 0.25, 1.0)))
     return build_report([folder])
 
 

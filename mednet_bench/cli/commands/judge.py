@@ -9,7 +9,9 @@ from .command import BenchCommand, ParsedValues, echo, echo_json, format_option
 
 
 def judge_command(values: ParsedValues) -> int:
-    """Judge whether the scores in file A are better than those in file B.
+    """Compare the scores of two models in CSV files.
+
+    The verdict says whether A is better than B on the same test images.
 
     Columns: id, label, score (or score_CLASS per class); optionally seed, task, group.
     """
