@@ -201,8 +201,7 @@ def _compare_pair(
     if measured.test_variance == 0:  # DeLong's estimate fails there: the error is not 0
         reason = "no test image shows an error, so that the error of the difference is not known"
         return _refuse(found, DoubtFlag("no-evidence", reason))
-    sides_of_classes = (side.evidence.sides_at(seeds) for side in (a, b))
-    if reason := agreement_reason(*sides_of_classes, margin):
+    if reason := agreement_reason(a.evidence.sides_at(seeds), b.evidence.sides_at(seeds), margin):
         found = replace(found, flags=(*found.flags, DoubtFlag("no-disagreement", reason)))
     if len(seeds) < 2:
         return replace(found, paired=measured)

@@ -250,8 +250,8 @@ def _flags_of(pair: PairedScores, a: NDArray[np.float64], b: NDArray[np.float64]
     if 0 < pair.n_groups < FEW_GROUPS:
         yield DoubtFlag("few-groups", f"the test images are of only {pair.n_groups} groups")
     if pair.metric == "balanced_accuracy":
-        sides = (decided_sides(pair.kind, pair.truth, scores) for scores in (pair.a, pair.b))
-        if reason := agreement_reason(*sides, pair.margin):
+        of_a, of_b = (decided_sides(pair.kind, pair.truth, scores) for scores in (pair.a, pair.b))
+        if reason := agreement_reason(of_a, of_b, pair.margin):
             yield DoubtFlag("no-disagreement", reason)
 
 

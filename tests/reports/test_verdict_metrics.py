@@ -17,6 +17,7 @@ from mednet_bench.benchmark.training.metrics import METRICS, Predictions
 from mednet_bench.cli.main import cli, main
 from mednet_bench.core.errors import UserError
 from mednet_bench.reports.analysis.load_report_input import load_report_input
+from mednet_bench.reports.analysis.longer_scratch import LongerGain
 from mednet_bench.reports.analysis.verdicts import compute_verdicts
 from mednet_bench.reports.pages.verdict_files import verdicts_csv
 from mednet_bench.reports.statistics.metric_influence import JUDGED_METRICS
@@ -96,6 +97,13 @@ def test_a_lower_brier_score_is_better(tmp_path: Path):
     assert verdict.difference > 0 and verdict.interval[0] > 0 and verdict.chances[2] > 0.9
     assert verdict.seen_from("scratch").verdict == "better"
     assert verdict.seen_from("scratch").chances[0] > 0.9
+
+
+def test_longer_training_that_lowers_the_brier_score_of_scratch_is_an_improvement():
+    for gain, name in ((-0.05, "scratch-short"), (0.05, "beats-longer-scratch")):
+        longer = LongerGain("scratch", gain, 4.0, (0,), JUDGED_METRICS["brier"])
+        flag = longer.flag("imagenet", -0.04, (-0.06, -0.02))
+        assert flag.name == name and f"Brier score of scratch by {gain:+.3f}" in flag.reason
 
 
 def test_flags_on_high_scores_are_about_the_metric_and_not_raised_for_the_brier_score(tmp_path: Path):
