@@ -64,12 +64,19 @@ class Results:
         """Return `leaderboard.csv` as a frame: a row per task, arch, init, protocol, fraction and metric."""
         return _frame(leaderboard_csv(self.input))
 
-    def verdicts(self) -> "pd.DataFrame":
+    def verdicts(self, metric: str = "auc") -> "pd.DataFrame":
         """Return `verdicts.csv` as a frame: a row per compared pair of inits; `verdict` says which is better.
 
         The verdict is better, worse or equivalent (a against b), or undecided.
+
+        Args:
+            metric: auc, balanced_accuracy, average_precision or brier (lower is better); the margin is in its
+                units.
+
+        Raises:
+            UserError: the metric is none of these.
         """
-        return _frame(verdicts_csv(self.input))
+        return _frame(verdicts_csv(self.input.choose_verdict_metric(metric)))
 
     def report(self, path: str | Path | None = None) -> Path:
         """Write the report and return its HTML page.

@@ -95,6 +95,11 @@ def init_file_option() -> click.Option:
     return field_option("init_file", callback=_announce_code)
 
 
+def judged_metric_option() -> click.Option:
+    """Return the option for the metric of verdicts."""
+    return option("--metric", "auc, balanced_accuracy, average_precision or brier.", default="auc")
+
+
 def jobs_option(text: str = "Number of processes.", least: int = 1) -> click.Option:
     """Return the option for the number of processes."""
     return option("--jobs", text, default=least, type=click.IntRange(least), show_default=least > 0)

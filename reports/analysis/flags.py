@@ -6,11 +6,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from ...benchmark.audits.leakage.outcome import LeakageAudit
-from ...benchmark.schema.records import Record
+from ...benchmark.schema.records import PRIMARY_METRIC, Record
 from ..statistics.paired import CEILING
 from ..statistics.uneven_seeds import uneven_seeds_reason
 from ..statistics.verdict_terms import CHANCE_AUC, FEW_GROUPS, FEW_TEST, HEADROOM, DoubtFlag
-from .influence_input import METRIC, ScoreEvidence
+from .influence_input import ScoreEvidence
 from .report_input import LeaderboardRow, ReportInput
 
 FEW_PER_CLASS = 5
@@ -30,6 +30,12 @@ class ComparisonSide:
     evidence: ScoreEvidence
     records: tuple[Record, ...]
     leakage: LeakageAudit | None = None
+
+    @property
+    def score(self) -> float:
+        """Mean over seeds of the metric of the verdict; NaN where it is undefined."""
+        stat = self.row.stats.get(self.evidence.metric)
+        return stat.mean if stat else float("nan")
 
 
 FlagCheck = Callable[[ComparisonSide, ComparisonSide], Iterator[DoubtFlag]]
@@ -147,10 +153,12 @@ def one_pretraining_flags(a: ComparisonSide, b: ComparisonSide) -> Iterator[Doub
 
 def headroom_flags(a: ComparisonSide, b: ComparisonSide) -> Iterator[DoubtFlag]:
     """Scores at the ceiling cannot differ."""
-    if max(mean_auc(a.row), mean_auc(b.row)) >= CEILING:
+    if a.evidence.measure.lower_is_better:
+        return
+    if max(a.score, b.score) >= CEILING:
         reason = f"one of the two reaches {CEILING}: its errors rest on very few images"
         yield DoubtFlag("near-ceiling", reason)
-    if min(mean_auc(a.row), mean_auc(b.row)) >= HEADROOM:
+    if min(a.score, b.score) >= HEADROOM:
         reason = f"both reach {HEADROOM} or more: the task is too easy to tell them apart"
         yield DoubtFlag("no-headroom", reason)
 
@@ -158,7 +166,8 @@ def headroom_flags(a: ComparisonSide, b: ComparisonSide) -> Iterator[DoubtFlag]:
 def perfect_score_flags(a: ComparisonSide, b: ComparisonSide) -> Iterator[DoubtFlag]:
     """A perfect score is usually a leak."""
     for side in (a, b):
-        if side.evidence.values.size and side.evidence.values.max() == 1:
+        known = side.evidence.values.size and not side.evidence.measure.lower_is_better
+        if known and side.evidence.values.max() == 1:
             reason = f"{side.row.init} scores 1.0 with some seed: look for a leak, or a task too easy"
             yield DoubtFlag("perfect", reason)
 
@@ -166,7 +175,7 @@ def perfect_score_flags(a: ComparisonSide, b: ComparisonSide) -> Iterator[DoubtF
 def below_chance_flags(a: ComparisonSide, b: ComparisonSide) -> Iterator[DoubtFlag]:
     """An AUC below chance is usually due to inverted labels."""
     for side in (a, b):
-        if mean_auc(side.row) < CHANCE_AUC:
+        if side.evidence.metric == "auc" and mean_auc(side.row) < CHANCE_AUC:
             seen = f"the AUC of {side.row.init}, {mean_auc(side.row):.3f}, is below that of chance"
             yield DoubtFlag("below-chance", f"{seen}: look for inverted labels")
 
@@ -205,8 +214,10 @@ def few_images_flags(a: ComparisonSide, b: ComparisonSide) -> Iterator[DoubtFlag
     train = [n for r in (*a.records, *b.records) if r.counts for n in r.counts.train_per_class]
     if train and min(train) < FEW_PER_CLASS:
         yield DoubtFlag("few-train", f"a class has only {min(train)} training images")
-    if 0 < a.evidence.fewest < FEW_TEST:
-        yield DoubtFlag("few-test", f"a class has only {a.evidence.fewest} test images")
+    by_class = a.evidence.measure.needs_every_class
+    if 0 < (fewest := a.evidence.fewest if by_class else a.evidence.n_test) < FEW_TEST:
+        few = "a class has only" if by_class else "there are only"
+        yield DoubtFlag("few-test", f"{few} {fewest} test images")
     if 0 < a.evidence.groups < FEW_GROUPS:
         yield DoubtFlag("few-groups", f"the test images are of only {a.evidence.groups} groups")
 
@@ -230,7 +241,7 @@ CHECKS: tuple[FlagCheck, ...] = (
 
 def mean_auc(row: LeaderboardRow) -> float:
     """Return the mean AUC of a row; NaN where it is undefined."""
-    stat = row.stats.get(METRIC)
+    stat = row.stats.get(PRIMARY_METRIC)
     return stat.mean if stat else float("nan")
 
 

@@ -4,14 +4,14 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ..statistics.metric_influence import JUDGED_METRICS, JudgedMetric
 from .flags import DoubtFlag
-from .influence_input import METRIC
 from .report_input import LeaderboardRow, ReportInput, visible_fields
 
 
 @dataclass(frozen=True)
 class LongerGain:
-    """What more passes change in the AUC of a row of random weights.
+    """What more passes change in the metric of a row of random weights.
 
     Attributes:
         gain: mean over the seeds that have a control, against the row's own cells.
@@ -22,17 +22,18 @@ class LongerGain:
     gain: float
     factor: float
     seeds: tuple[int, ...]
+    measure: JudgedMetric
 
     def flag(self, winner: str, difference: float, interval: tuple[float, float]) -> DoubtFlag:
         """Return whether the verdict that `winner` is better survives.
 
         It does if the interval, moved by the gain, still excludes 0.
         """
-        survives = abs(difference) - self.gain > (interval[1] - interval[0]) / 2
+        better = -self.gain if self.measure.lower_is_better else self.gain
+        survives = abs(difference) - better > (interval[1] - interval[0]) / 2
         counted = f"seed{'s' if len(self.seeds) > 1 else ''} {', '.join(map(str, self.seeds))}"
-        longer = (
-            f"{self.factor:g} times the passes change the AUC of {self.init} by {self.gain:+.3f} ({counted})"
-        )
+        change = f"change the {self.measure.title} of {self.init} by {self.gain:+.3f} ({counted})"
+        longer = f"{self.factor:g} times the passes {change}"
         if survives:
             return DoubtFlag("beats-longer-scratch", f"{longer}: {winner} is still better")
         return DoubtFlag("scratch-short", f"{longer}: {winner} is not shown to be better than that")
@@ -46,14 +47,15 @@ def longer_gains(results: ReportInput) -> dict[LeaderboardRow, LongerGain]:
         if record.cell.longer
     }
     records = {record.key: record for record in results.counted} if controls else {}
-    found = {}
+    found, metric = {}, results.verdict_metric
     for row in results.rows if controls else ():
         gained, factor = {}, 0.0
         for record in (records[key] for key in row.keys):
             control = controls.get((visible_fields(row), record.hashes.data, record.cell.seed))
-            before, after = record.metrics.get(METRIC), control and control.metrics.get(METRIC)
+            before, after = record.metrics.get(metric), control and control.metrics.get(metric)
             if control and before is not None and after is not None:
                 gained[record.cell.seed], factor = after - before, control.cell.longer or 0.0
         if gained:
-            found[row] = LongerGain(row.init, float(np.mean([*gained.values()])), factor, tuple(gained))
+            gain = float(np.mean([*gained.values()]))
+            found[row] = LongerGain(row.init, gain, factor, tuple(gained), JUDGED_METRICS[metric])
     return found

@@ -1,7 +1,7 @@
 """Input of all reports: the records of run directories, as rows of averaged seeds."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from operator import attrgetter
 from pathlib import Path
 from types import MappingProxyType
@@ -13,6 +13,7 @@ from ...benchmark.audits.leakage.outcome import LeakageAudit
 from ...benchmark.schema.plan import Cell, Plan
 from ...benchmark.schema.records import PRIMARY_METRIC, MetricFacts, Record, RecordStore, TaskFacts
 from ...benchmark.training.metrics import BUILT_IN_METRICS
+from ..statistics.metric_influence import find_metric
 from ..statistics.paired import MARGIN
 from ..statistics.stats import MetricStat
 
@@ -156,7 +157,8 @@ class ReportInput:
         metrics: every metric of a counted record, sorted.
         metric_facts: metric of a plug-in -> its title, direction and range.
         leakage: (task, size, data) -> audit of its splits, if any.
-        margin: of equivalence, in units of the primary metric.
+        margin: of equivalence, in units of the metric of the verdicts.
+        verdict_metric: metric of the verdicts, one of `JUDGED_METRICS`.
     """
 
     folders: tuple[Path, ...]
@@ -177,6 +179,16 @@ class ReportInput:
     leakage: Mapping[tuple[str, int, str], LeakageAudit] = field(default_factory=dict)
     metric_facts: Mapping[str, MetricFacts] = field(default_factory=dict)
     margin: float = MARGIN
+    verdict_metric: str = PRIMARY_METRIC
+
+    def choose_verdict_metric(self, name: str) -> "ReportInput":
+        """Return the same input with verdicts on another metric.
+
+        Raises:
+            UserError: no metric of this name has a known error.
+        """
+        find_metric(name)
+        return self if name == self.verdict_metric else replace(self, verdict_metric=name)
 
     @property
     def primary(self) -> str:

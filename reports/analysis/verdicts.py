@@ -11,6 +11,7 @@ import numpy as np
 
 from ..statistics.estimand import NONE, OWN, SHARED, describe_estimand
 from ..statistics.families import moderate_differences
+from ..statistics.metric_influence import JUDGED_METRICS, agreement_reason
 from ..statistics.multiplicity import adjust_by_bh
 from ..statistics.paired import ALPHA, NEITHER, WITHIN, PairedDifference, decide, paired_difference
 from ..statistics.verdict_terms import (
@@ -29,8 +30,6 @@ from .longer_scratch import LongerGain, longer_gains
 from .report_input import LeaderboardRow, ReportInput, comparable_fields, visible_fields
 
 POWER = 0.8
-LARGEST_DIFFERENCE = 1.0
-"""Of two AUCs."""
 MOST_SEEDS_NEEDED = 1000
 """A need for more seeds than this counts as infinite."""
 EXCLUDING = ("mostly-in-train", "contaminated", "single-seed", "no-evidence", "not-comparable")
@@ -50,12 +49,14 @@ class Verdict:
         p: two-sided p-value of no difference, before and after the correction.
         p_equivalent: p-value of a difference of `margin` or more, before and after the correction.
         mde: minimum detectable difference at power 0.8, these seeds and images, and the level that a further
-            call of the family needs; infinite above `LARGEST_DIFFERENCE`, NaN if unknown.
+            call of the family needs; infinite above the `largest` possible, NaN if unknown.
         seeds_needed: seeds that show the observed difference, or the margin if larger, with power 0.8, never
             fewer than were run; infinite where only more test images would help, NaN where decided or where
             it depends on how much larger than observed the true difference is.
         flags: reasons to doubt.
         estimand: what the interval covers; "" where there is none.
+        metric: name of the metric.
+        largest: possible difference of two values of the metric.
     """
 
     a: LeaderboardRow
@@ -71,6 +72,13 @@ class Verdict:
     seeds_needed: float = math.nan
     flags: tuple[DoubtFlag, ...] = ()
     estimand: str = ""
+    metric: str = "auc"
+    largest: float = 1.0
+
+    @property
+    def lower_is_better(self) -> bool:
+        """Whether a negative difference is better."""
+        return JUDGED_METRICS[self.metric].lower_is_better
 
     @property
     def difference(self) -> float:
@@ -83,14 +91,15 @@ class Verdict:
         if self.paired is None or self.paired.seeds < 2:
             return math.nan, math.nan
         low, high = self.paired.interval()
-        return max(low, -LARGEST_DIFFERENCE), min(high, LARGEST_DIFFERENCE)
+        return max(low, -self.largest), min(high, self.largest)
 
     @property
     def chances(self) -> tuple[float, float, float]:
         """Probabilities that `a` is better, within the margin, or worse; NaN where nothing can be judged."""
         if self.barred or math.isnan(self.p[0]) or self.paired is None:
             return math.nan, math.nan, math.nan
-        return self.paired.chances(self.margin)
+        above, within, below = self.paired.chances(self.margin)
+        return (below, within, above) if self.lower_is_better else (above, within, below)
 
     @property
     def generated(self) -> bool:
@@ -178,7 +187,17 @@ def _compare_pair(
 ) -> Verdict:
     """Measure one pair, or flag why that is not possible."""
     seeds = tuple(sorted(set(a.evidence.seeds) & set(b.evidence.seeds)))
-    found = Verdict(a.row, b.row, seeds, None, margin, a.evidence.n_test, flags=flags_of(a, b))
+    found = Verdict(
+        a.row,
+        b.row,
+        seeds,
+        None,
+        margin,
+        a.evidence.n_test,
+        flags=flags_of(a, b),
+        metric=a.evidence.metric,
+        largest=a.evidence.measure.largest(a.evidence.kind),
+    )
     why = _obstacle(a, b, seeds, beside)
     if why:
         return _refuse(found, why)
@@ -188,6 +207,8 @@ def _compare_pair(
     if measured.test_variance == 0:  # DeLong's estimate fails there: the error is not 0
         reason = "no test image shows an error, so that the error of the difference is not known"
         return _refuse(found, DoubtFlag("no-evidence", reason))
+    if reason := agreement_reason(a.evidence.sides_at(seeds), b.evidence.sides_at(seeds), margin):
+        found = replace(found, flags=(*found.flags, DoubtFlag("no-disagreement", reason)))
     if len(seeds) < 2:
         return replace(found, paired=measured)
     return replace(
@@ -277,11 +298,11 @@ def _decide_verdict(verdict: Verdict, alpha: float) -> Verdict:
     if verdict.paired is None:
         raise AssertionError("a verdict with a p-value has a difference")
     least = detectable_difference(verdict.paired, alpha)
-    known = replace(verdict, mde=least if least <= LARGEST_DIFFERENCE else math.inf)
+    known = replace(verdict, mde=least if least <= verdict.largest else math.inf)
     level = equivalence_level(flag.name for flag in verdict.flags)
     shown = decide(verdict.p[1] < ALPHA, verdict.p_equivalent[1] < level, blunt=level == 0)
     if shown != NEITHER:
-        differs = BETTER if verdict.difference > 0 else WORSE
+        differs = BETTER if (verdict.difference > 0) != verdict.lower_is_better else WORSE
         return replace(known, verdict=EQUIVALENT if shown == WITHIN else differs)
     wanted = max(abs(verdict.difference), verdict.margin)
     return replace(known, seeds_needed=seeds_needed(verdict.paired, wanted, alpha))

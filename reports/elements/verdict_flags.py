@@ -41,6 +41,8 @@ MEANINGS = {
     "few-test": "a class has so few test images that chance decides; never called equivalent",
     "few-groups": "the test images are of so few patients, smears or lesions that chance decides; never "
     "called equivalent",
+    "no-disagreement": "balanced accuracy: the two agree on all test images of a small class, whose error is "
+    "then taken as 0; never called equivalent",
     "scratch-short": "better than random weights, but not shown to be when these are trained longer",
     "beats-longer-scratch": "better than random weights, also when these are trained longer",
     "labels-unused": "a training of less than one pass did not see all of its labels",

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from ...core.errors import UserError, unknown_name_error
-from ..statistics.metric_influence import JUDGED_METRICS, JudgedMetric
+from ..statistics.metric_influence import find_metric
 from ..statistics.paired import MARGIN
 from .score_verdict import PairedScores, ScoreVerdict, judge_pairs
 
@@ -123,17 +123,6 @@ def check_scores(
                 )
     check_classes(pair)
     return pair
-
-
-def find_metric(name: str) -> JudgedMetric:
-    """Return the metric of this name.
-
-    Raises:
-        UserError: there is none.
-    """
-    if name not in JUDGED_METRICS:
-        raise unknown_name_error("metric with a known error", str(name), JUDGED_METRICS)
-    return JUDGED_METRICS[name]
 
 
 def check_classes(pair: PairedScores, names: tuple[str, ...] = ()) -> None:

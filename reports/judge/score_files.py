@@ -10,9 +10,10 @@ from numpy.typing import NDArray
 from ...core.errors import UserError, one_line
 from ...tasks.from_files.table import COUNT_AS_NOTHING, read_table
 from ...tasks.from_files.table_rows import LABEL_SEPARATOR
+from ..statistics.metric_influence import find_metric
 from ..statistics.paired import MARGIN
 from ..statistics.verdict_terms import DoubtFlag
-from .judge_scores import check_classes, find_metric
+from .judge_scores import check_classes
 from .score_verdict import PairedScores
 
 if TYPE_CHECKING:

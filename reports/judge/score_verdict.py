@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from ..statistics.estimand import FIXED
 from ..statistics.influence import has_one_group_side, sum_within_groups
-from ..statistics.metric_influence import JUDGED_METRICS, JudgedMetric, decided_sides
+from ..statistics.metric_influence import JUDGED_METRICS, JudgedMetric, agreement_reason, decided_sides
 from ..statistics.multiplicity import adjust_by_bh
 from ..statistics.paired import (
     ALPHA,
@@ -249,7 +249,9 @@ def _flags_of(pair: PairedScores, a: NDArray[np.float64], b: NDArray[np.float64]
     if 0 < pair.n_groups < FEW_GROUPS:
         yield DoubtFlag("few-groups", f"the test images are of only {pair.n_groups} groups")
     if pair.metric == "balanced_accuracy":
-        yield from _agreement_flags(pair)
+        of_a, of_b = (decided_sides(pair.kind, pair.truth, scores) for scores in (pair.a, pair.b))
+        if reason := agreement_reason(of_a, of_b, pair.margin):
+            yield DoubtFlag("no-disagreement", reason)
 
 
 def _seed_flags(a: NDArray[np.float64], b: NDArray[np.float64]) -> Iterator[DoubtFlag]:
@@ -278,16 +280,3 @@ def _ceiling_flags(a: NDArray[np.float64], b: NDArray[np.float64]) -> Iterator[D
     for name, values in (("A", a), ("B", b)):
         if values.max() == 1:
             yield DoubtFlag("perfect", f"{name} scores 1.0: look for a leak, or a task too easy")
-
-
-def _agreement_flags(pair: PairedScores) -> Iterator[DoubtFlag]:
-    """Where the two never disagree within a class, its error is taken as 0.
-
-    By the rule of three (Hanley & Lippman-Hand 1983, JAMA 249:1743) up to 3 / n of the images may disagree.
-    """
-    both = zip(*(decided_sides(pair.kind, pair.truth, s) for s in (pair.a, pair.b)), strict=True)
-    sides = [int(members.sum()) for (members, a), (_, b) in both if (a[:, members] == b[:, members]).all()]
-    classes = 2 * pair.truth.shape[1] if pair.kind == "multilabel" else pair.truth.shape[1]
-    if sides and 3 / (min(sides) * classes) > pair.margin:
-        reason = f"the two agree on all {min(sides)} test images of a class: its error is taken as 0"
-        yield DoubtFlag("no-disagreement", reason)

@@ -20,6 +20,7 @@ from ..elements.format import (
     shorten_label,
 )
 from ..elements.verdict_format import by_pair, flagged_text, pair_name, tally_text
+from ..statistics.metric_influence import JUDGED_METRICS
 from .overview import notices
 
 
@@ -50,9 +51,12 @@ def verdict_text(results: ReportInput, width: int | None = None) -> str:
     verdicts = compute_verdicts(results)
     if not verdicts:
         return ""
+    title = JUDGED_METRICS[results.verdict_metric].full_title
+    is_auc = results.verdict_metric == "auc"  # the metric of reports
+    whole = "the report and verdicts.csv have" if is_auc else "`verdicts --format csv` has"
     head = (
         f"verdicts, first init against second: at most 5 % of the calls false (Benjamini-Hochberg), margin "
-        f"{results.margin:g} AUC; the report and verdicts.csv have each with its interval and flags"
+        f"{results.margin:g} {title}; {whole} each with its interval and flags"
     )
     lines = [textwrap.fill(head, width), ""]
     for made in (False, True):

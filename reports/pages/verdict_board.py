@@ -19,23 +19,24 @@ NO_PAIR = "There is nothing to compare: a verdict needs two inits of one task wi
 ALIGNMENT = ["right" if heading in ("Seeds", "Images") else "left" for heading in HEADINGS]
 
 
-def verdict_facts(folders: Sequence[Path], margin: float) -> VerdictFile:
-    """Return every comparison of run directories as plain data; `UserError` as `load_report_input`."""
-    return verdict_file(load_report_input(folders, margin))
+def verdict_facts(folders: Sequence[Path], margin: float, metric: str = "auc") -> VerdictFile:
+    """Return every comparison of run directories as plain data; `UserError` as `verdict_board`."""
+    return verdict_file(load_report_input(folders, margin).choose_verdict_metric(metric))
 
 
-def verdict_board(folders: Sequence[Path], margin: float, format: str) -> str:
+def verdict_board(folders: Sequence[Path], margin: float, format: str, metric: str = "auc") -> str:
     """Return every comparison of run directories with its interval and flags.
 
     Args:
         folders: run directories.
-        margin: smaller differences of AUC count as equivalent.
+        margin: smaller differences of the metric count as equivalent.
         format: table, markdown, csv, or latex for the package booktabs.
+        metric: a name of `JUDGED_METRICS`.
 
     Raises:
-        UserError: a folder has no readable record.
+        UserError: a folder has no readable record, or no metric of this name has a known error.
     """
-    results = load_report_input(folders, margin)
+    results = load_report_input(folders, margin).choose_verdict_metric(metric)
     if format == "csv":
         return verdicts_csv(results)
     if format == "latex":

@@ -6,11 +6,11 @@ from typing import Any
 
 import msgspec
 
-from ..analysis.influence_input import METRIC
 from ..analysis.report_input import LeaderboardRow, ReportInput
 from ..analysis.verdicts import POWER, Verdict, compute_verdicts
 from ..elements.format import clean
 from ..elements.verdict_format import keys_of
+from ..statistics.metric_influence import JUDGED_METRICS
 from ..statistics.paired import ALPHA
 from .csv_table import rows_csv
 
@@ -106,9 +106,14 @@ def verdict_file(results: ReportInput) -> VerdictFile:
         margin=results.margin,
         alpha=ALPHA,
         power=POWER,
-        method=METHOD,
+        method=METHOD.replace("DeLong influence", _influence_name(results.verdict_metric)),
         verdicts=verdict_lines(results),
     )
+
+
+def _influence_name(metric: str) -> str:
+    title = JUDGED_METRICS[metric].full_title
+    return "DeLong influence" if metric == "auc" else f"infinitesimal jackknife of the {title}, influence"
 
 
 def verdicts_csv(results: ReportInput) -> str:
@@ -140,7 +145,7 @@ def _line(results: ReportInput, verdict: Verdict) -> VerdictLine:
     keys = keys_of(verdict)
     return VerdictLine(
         task=clean(a.task), arch=clean(a.arch), protocol=clean(a.protocol), fraction=a.fraction,
-        init_a=clean(a.init), init_b=clean(b.init), metric=METRIC, n_seeds=len(verdict.seeds),
+        init_a=clean(a.init), init_b=clean(b.init), metric=verdict.metric, n_seeds=len(verdict.seeds),
         difference=_known(verdict.difference), low=_known(low), high=_known(high), verdict=verdict.verdict,
         mde=_known(verdict.mde),
         seeds_needed=int(verdict.seeds_needed) if math.isfinite(verdict.seeds_needed) else None,

@@ -16,6 +16,7 @@ from ..elements.format import (
     place_label,
 )
 from ..elements.verdict_format import flag_names, pair_name, pair_of
+from ..statistics.metric_influence import JUDGED_METRICS
 
 LATEX_HEAD = "% \\usepackage{booktabs}; one table per protocol, architecture and image size\n"
 LATEX_SIGNS = {"\u2212": "$-$", "\u00d7": r"$\times$", DASH: "--", NBSP: "~"}
@@ -39,11 +40,12 @@ def captioned_verdicts(results: ReportInput) -> list[tuple[str, list[Verdict]]]:
     for verdict in compute_verdicts(results):
         a = verdict.a
         groups[a.protocol, a.arch, a.size, a.input_size].append(verdict)
+    title = JUDGED_METRICS[results.verdict_metric].full_title
     return [
         (
-            f"{protocol}: {place_label(arch, size, input_size)}. Paired differences in test AUC, first minus "
-            "second init, over seeds and test images; verdicts after Benjamini-Hochberg over tasks, margin "
-            f"{results.margin:g}.",
+            f"{protocol}: {place_label(arch, size, input_size)}. Paired differences in test {title}, first "
+            "minus second init, over seeds and test images; verdicts after Benjamini-Hochberg over tasks, "
+            f"margin {results.margin:g}.",
             members,
         )
         for (protocol, arch, size, input_size), members in groups.items()

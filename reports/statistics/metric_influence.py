@@ -6,12 +6,13 @@ jackknife (Efron 1982, The Jackknife, the Bootstrap and Other Resampling Plans, 
 the images converges. It is exact for means, such as the Brier score, and for recall, the mean of its class.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ...core.errors import unknown_name_error
 from .influence import _Floats, macro_auc_influence
 
 _Truth = NDArray[np.bool_]
@@ -37,6 +38,11 @@ class JudgedMetric:
     needs_probabilities: Callable[[str], bool] = lambda kind: False
     needs_every_class: bool = True
     lower_is_better: bool = False
+
+    @property
+    def full_title(self) -> str:
+        """Title, with the direction where lower is better."""
+        return self.title + (" (lower is better)" if self.lower_is_better else "")
 
     def largest(self, kind: str) -> float:
         """Return the largest possible value, and difference of two values."""
@@ -79,6 +85,26 @@ def decided_sides(kind: str, truth: _Truth, scores: _Floats) -> list[tuple[_Trut
         return sides + [(~members, ~hit) for members, hit in sides]
     decisions = scores.argmax(axis=-1)
     return [(truth[:, place], decisions == place) for place in range(truth.shape[1])]
+
+
+def agreement_reason(
+    a: Sequence[tuple[_Truth, _Truth]], b: Sequence[tuple[_Truth, _Truth]], margin: float
+) -> str:
+    """Return why the error of a difference in balanced accuracy is too small; "" if it is not.
+
+    Where the two never disagree within a class, its error is taken as 0. By the rule of three (Hanley &
+    Lippman-Hand 1983, JAMA 249:1743) up to 3 / n of the images may disagree.
+
+    Args:
+        a: `decided_sides` of one.
+        b: of the other, on the same images.
+        margin: of equivalence.
+    """
+    both = zip(a, b, strict=True)
+    sides = [int(members.sum()) for (members, x), (_, y) in both if (x[:, members] == y[:, members]).all()]
+    if sides and 3 / (min(sides) * len(a)) > margin:
+        return f"the two agree on all {min(sides)} test images of a class: its error is taken as 0"
+    return ""
 
 
 def average_precision_influence(kind: str, truth: _Truth, scores: _Floats) -> MetricInfluence:
@@ -132,4 +158,15 @@ JUDGED_METRICS = {
     "average_precision": JudgedMetric("average precision", average_precision_influence),
     "brier": JudgedMetric("Brier score", brier_influence, lambda kind: True, False, lower_is_better=True),
 }
-"""Metrics of `judge` by name."""
+"""Metrics of verdicts by name."""
+
+
+def find_metric(name: str) -> JudgedMetric:
+    """Return the metric of this name.
+
+    Raises:
+        UserError: there is none.
+    """
+    if name not in JUDGED_METRICS:
+        raise unknown_name_error("metric with a known error", str(name), JUDGED_METRICS)
+    return JUDGED_METRICS[name]

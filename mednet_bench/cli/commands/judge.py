@@ -4,7 +4,7 @@ import click
 
 from ...reports import judge
 from .. import show
-from ..options import FILE, field_option, flag_option, option
+from ..options import FILE, field_option, flag_option, judged_metric_option, option
 from .command import BenchCommand, ParsedValues, echo, echo_json, format_option
 
 
@@ -31,7 +31,7 @@ _PARAMS = [
     click.Argument(["a"], type=FILE),
     click.Argument(["b"], type=FILE),
     option("--groups", "Column of groups, such as patients.", default="", show_default="group, if present"),
-    option("--metric", "auc, balanced_accuracy, average_precision or brier.", default="auc"),
+    judged_metric_option(),
     field_option("margin", help="Smaller differences count as equivalent, in units of the metric."),
     format_option("json"),
     flag_option("--show-ids", "Name the ids that only one of the files has."),

@@ -20,6 +20,7 @@ from ..options import (
     field_option,
     flag_option,
     jobs_option,
+    judged_metric_option,
     option,
     read_config_file,
 )
@@ -54,11 +55,11 @@ def leaderboard_command(values: ParsedValues) -> int:
 
 def verdicts_command(values: ParsedValues) -> int:
     """Print every verdict of one or several runs."""
-    runs, margin = values["runs"], values["margin"]
+    runs, margin, metric = values["runs"], values["margin"], values["metric"]
     if values["format"] == "json":
-        echo_json(pages.verdict_board.verdict_facts(runs, margin))
+        echo_json(pages.verdict_board.verdict_facts(runs, margin, metric))
     else:
-        echo(pages.verdict_board.verdict_board(runs, margin, values["format"]), nl=False)
+        echo(pages.verdict_board.verdict_board(runs, margin, values["format"], metric), nl=False)
     return 0
 
 
@@ -176,7 +177,7 @@ REPORT_COMMANDS = (
     BenchCommand(leaderboard_command, _LEADERBOARD, "mednet-bench leaderboard runs/latest --format latex"),
     BenchCommand(
         verdicts_command,
-        [_RUNS, field_option("margin"), _FORMAT],
+        [_RUNS, field_option("margin"), judged_metric_option(), _FORMAT],
         "mednet-bench verdicts runs/latest --format json",
     ),
     BenchCommand(compare_command, _COMPARE, "mednet-bench compare runs/before runs/after"),

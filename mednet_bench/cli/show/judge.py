@@ -28,18 +28,14 @@ def judge_text(verdicts: Mapping[str, ScoreVerdict], a: Path, b: Path) -> str:
         return "\n".join([*_task_lines(next(iter(verdicts.values()))), *files])
     table = tabulate([_task_row(task, verdict) for task, verdict in verdicts.items()], _HEADS)
     first = next(iter(verdicts.values()))
-    title, words = _title(first), {each.estimand: None for each in verdicts.values()}
+    title = JUDGED_METRICS[first.metric].full_title
+    words = {each.estimand: None for each in verdicts.values()}
     notes = [
         f"{title}, margin {first.margin:g}; verdicts are corrected over {len(verdicts)} tasks, intervals not",
         *(f"estimand: {estimand}" for estimand in words),
         *(line for task, each in verdicts.items() for line in _flag_lines(each, f"{one_line(task)}, ")),
     ]
     return "\n".join([table, "", *notes, *files])
-
-
-def _title(verdict: ScoreVerdict) -> str:
-    metric = JUDGED_METRICS[verdict.metric]
-    return metric.title + (" (lower is better)" if metric.lower_is_better else "")
 
 
 def _interval_text(verdict: ScoreVerdict) -> str:
@@ -67,7 +63,7 @@ def _task_row(task: str, verdict: ScoreVerdict) -> list[str]:
 
 
 def _task_lines(verdict: ScoreVerdict) -> list[str]:
-    title, margin = _title(verdict), f"{verdict.margin:g}"
+    title, margin = JUDGED_METRICS[verdict.metric].full_title, f"{verdict.margin:g}"
     groups = f" in {verdict.groups:,} groups" if verdict.groups else ""
     probabilities = (verdict.p_better, verdict.p_within_margin, verdict.p_worse)
     better, within, worse = map(_probability_text, probabilities)
