@@ -18,7 +18,10 @@ from .benchmark.training.protocol import PROTOCOLS
 from .core.errors import StoppedError
 from .core.files import cache_folder, sweep, writable_folder
 from .core.progress import show_downloads
+from .reports.analysis.verdicts import detectable_difference
 from .reports.elements.format import count_noun
+from .reports.statistics.planned_power import planned_difference
+from .tasks.task import SPLITS, Task
 
 _LOG = logging.getLogger(__name__)
 
@@ -61,14 +64,35 @@ class PlannedRun:
         found = []
         for name, size, fraction in dict.fromkeys((cell.task, cell.size, cell.fraction) for cell in cells):
             task = resolved.tasks[name]
-            whole = (task.split_sizes or [len(task.source.load(size, resolved.places)["train"])])[0]
-            n_train = max(1, round(whole * fraction))
+            n_train = max(1, round(self._split_size(task, size, "train") * fraction))
             steps = recipe.steps_for(n_train)
             passes = steps * recipe.batch_size / n_train
             found.append(
                 {"task": name, "fraction": fraction, "n_train": n_train, "steps": steps, "passes": passes}
             )
         return found
+
+    def power_facts(self) -> list[dict[str, Any]]:
+        """Return the minimum detectable difference of AUC per task, as `planned_difference` assumes.
+
+        It is None with a single seed, and is that of one task: those of a page are corrected together.
+        """
+        seeds, found = len(self.resolved.request.seeds), []
+        scored = (planned.cell for planned in self.cells if planned.cell.step == "score")
+        for name, size in dict.fromkeys((cell.task, cell.size) for cell in scored):
+            task = self.resolved.tasks[name]
+            n_test = (task.split_sizes or [0, 0, len(task.source.load(size, self.resolved.places)["test"])])[
+                2
+            ]
+            measured = planned_difference(n_test, seeds)
+            least = detectable_difference(measured) if seeds > 1 else None
+            found.append({"task": name, "n_test": n_test, "n_seeds": seeds, "detectable": least})
+        return found
+
+    def _split_size(self, task: Task, size: int, split: str) -> int:
+        if task.split_sizes:
+            return task.split_sizes[SPLITS.index(split)]
+        return len(task.source.load(size, self.resolved.places)[split])
 
     def warnings(self) -> list[str]:
         """Return doubts about the waiting cells."""

@@ -115,7 +115,12 @@ def test_plan_gives_the_passes_of_a_training_per_task_and_fraction(command, no_p
     lines = [line.split() for line in command("plan", *words).stdout.splitlines()]
     assert ["phantom-organ", "0.1", "48", "10", "6.67"] in lines
     assert ["phantom-organ", "1", "480", "10", "0.667", "not", "all", "labels", "are", "seen"] in lines
-    assert document(command("plan", *SMALL, "--format", "json"))["trainings"] == []  # of knn
+    plan = document(command("plan", *SMALL, "--seeds", "0..2", "--format", "json"))
+    assert plan["trainings"] == []  # of knn
+    (power,) = plan["power"]
+    assert (power["task"], power["n_seeds"]) == ("phantom-organ", 3) and 0.05 < power["detectable"] < 0.2
+    one = document(command("plan", *SMALL, "--seeds", "0", "--format", "json"))
+    assert one["power"][0]["detectable"] is None, "one seed shows no spread"
 
 
 def test_plan_proposes_a_quick_budget_where_a_run_takes_more_than_a_day(
