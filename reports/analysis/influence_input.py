@@ -96,12 +96,16 @@ def _row_evidence(results: ReportInput, row: LeaderboardRow, members: Sequence[R
         return ScoreEvidence(problem="its seeds were scored on different test images")
     truth = truth_of(first[0], scores[0].shape[1])
     keep = slice(1, None) if kind == "binary" else slice(None)
-    by_class, judged, stacked = measure.needs_every_class, truth[:, keep], np.stack(scores).astype(float)
+    by_class, judged = measure.needs_every_class, truth[:, keep]
     if by_class and (judged.all(axis=0) | ~judged.any(axis=0)).any():
         return ScoreEvidence(problem="a class has no positive, or no negative, test image")
-    if measure.needs_probabilities(kind) and ((stacked < 0) | (stacked > 1)).any():
-        return ScoreEvidence(problem=f"scores are outside of [0, 1], and {measure.title} needs probabilities")
-    values, influence = measure.compute(kind, truth, stacked)
+    try:
+        stacked = np.stack(scores).astype(float)
+        if measure.needs_probabilities(kind) and ((stacked < 0) | (stacked > 1)).any():
+            raise ValueError(f"scores are outside of [0, 1], and {measure.title} needs probabilities")
+        values, influence = measure.compute(kind, truth, stacked)
+    except ValueError as error:  # such as predictions of different shapes
+        return ScoreEvidence(problem=str(error))
     recorded = np.array([record.metrics[metric] for record in members], dtype=float)
     if np.abs(values - recorded).max() > 1e-6:
         return ScoreEvidence(
