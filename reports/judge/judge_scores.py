@@ -11,7 +11,7 @@ from ..statistics.metric_influence import find_metric
 from ..statistics.paired import MARGIN
 from .score_verdict import PairedScores, ScoreVerdict, judge_pairs
 
-KINDS = ("binary", "multiclass", "multilabel", "ordinal")
+JUDGED_KINDS = ("binary", "multiclass", "multilabel", "ordinal")
 _REQUIRED = ("labels", "scores_a", "scores_b")
 _OPTIONAL = ("kind", "groups", "margin", "metric")
 
@@ -98,8 +98,8 @@ def check_scores(
     metric: str,
 ) -> PairedScores:
     """Check the arguments of `judge` and bring them into one shape."""
-    if kind not in KINDS:
-        raise unknown_name_error("kind of task", str(kind), KINDS)
+    if kind not in JUDGED_KINDS:
+        raise unknown_name_error("kind of task", str(kind), JUDGED_KINDS)
     find_metric(metric)
     if not 0 < margin < 0.5:
         raise UserError(f"margin is {margin}: pass a number above 0 and below 0.5.")

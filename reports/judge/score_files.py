@@ -19,7 +19,7 @@ from .score_verdict import PairedScores
 if TYPE_CHECKING:
     import pandas as pd
 
-MOST_LINES = 20
+MOST_LISTED_ROWS = 20
 """Line numbers, or names, in one sentence."""
 _KEY = ["task", "seed", "id"]
 
@@ -337,5 +337,5 @@ def _read_truth(table: ScoreTable, is_multilabel: bool) -> NDArray[np.bool_]:
 
 
 def _join(items: list[str] | list[int]) -> str:
-    rest = f" and {len(items) - MOST_LINES:,} more" if len(items) > MOST_LINES else ""
-    return ", ".join(map(str, items[:MOST_LINES])) + rest
+    rest = f" and {len(items) - MOST_LISTED_ROWS:,} more" if len(items) > MOST_LISTED_ROWS else ""
+    return ", ".join(map(str, items[:MOST_LISTED_ROWS])) + rest

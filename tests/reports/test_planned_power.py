@@ -12,7 +12,7 @@ from mednet_bench.reports.statistics.planned_power import ASSUMED_AUC, ASSUMED_S
 
 
 def simulated_power(n_test: int, seeds: int, difference: float, runs: int = 200) -> float:
-    """Return how often two inits of this true difference are told apart; half of the noise is shared."""
+    """Return how often two inits of this true difference are found to differ; half of the noise is shared."""
     from scipy.stats import norm
 
     rng, found = np.random.default_rng(n_test + seeds), 0
