@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import msgspec
@@ -58,13 +59,13 @@ class PlannedRun:
 
     def training_facts(self) -> list[dict[str, Any]]:
         """Return the steps and passes of a training, per task and label fraction."""
-        recipe, resolved = self.resolved.request.recipe, self.resolved
-        trained = {name for name in resolved.request.protocols if "passes" in PROTOCOLS[name].recipe_fields}
+        request = self.resolved.request
+        recipe = request.recipe
+        trained = {name for name in request.protocols if "passes" in PROTOCOLS[name].recipe_fields}
         cells = (planned.cell for planned in self.cells if planned.cell.protocol in trained)
         found = []
         for name, size, fraction in dict.fromkeys((cell.task, cell.size, cell.fraction) for cell in cells):
-            task = resolved.tasks[name]
-            n_train = max(1, round(self._split_size(task, size, "train") * fraction))
+            n_train = max(1, round(self._split_sizes[name, size][0] * fraction))
             steps = recipe.steps_for(n_train)
             passes = steps * recipe.batch_size / n_train
             found.append(
@@ -78,21 +79,24 @@ class PlannedRun:
         It is None with a single seed, and is that of one task: those of a page are corrected together.
         """
         seeds, found = len(self.resolved.request.seeds), []
-        scored = (planned.cell for planned in self.cells if planned.cell.step == "score")
-        for name, size in dict.fromkeys((cell.task, cell.size) for cell in scored):
-            task = self.resolved.tasks[name]
-            n_test = (task.split_sizes or [0, 0, len(task.source.load(size, self.resolved.places)["test"])])[
-                2
-            ]
+        for (name, _), (_, _, n_test) in self._split_sizes.items():
             measured = planned_difference(n_test, seeds)
             least = detectable_difference(measured) if seeds > 1 else None
             found.append({"task": name, "n_test": n_test, "n_seeds": seeds, "detectable": least})
         return found
 
-    def _split_size(self, task: Task, size: int, split: str) -> int:
+    @cached_property
+    def _split_sizes(self) -> dict[tuple[str, int], Sequence[int]]:
+        """Images of train, val and test by (task, stored size); a task whose card lacks them is read once."""
+        scored = (planned.cell for planned in self.cells if planned.cell.step == "score")
+        places = dict.fromkeys((cell.task, cell.size) for cell in scored)
+        return {(name, size): self._count_images(self.resolved.tasks[name], size) for name, size in places}
+
+    def _count_images(self, task: Task, size: int) -> Sequence[int]:
         if task.split_sizes:
-            return task.split_sizes[SPLITS.index(split)]
-        return len(task.source.load(size, self.resolved.places)[split])
+            return task.split_sizes
+        splits = task.source.load(size, self.resolved.places)
+        return [len(splits[name]) for name in SPLITS]
 
     def warnings(self) -> list[str]:
         """Return doubts about the waiting cells."""

@@ -9,6 +9,8 @@ ASSUMED_SEED_SD = 0.015
 """Standard deviation of the AUC over trainings of one init."""
 ASSUMED_CORRELATION = 0.5
 """Of the errors that the test images cause in the AUCs of two inits."""
+ASSUMPTIONS = f"the AUCs are about {ASSUMED_AUC:g} and the trainings have an sd of {ASSUMED_SEED_SD:g}"
+"""As a clause."""
 
 
 def planned_difference(n_test: int, seeds: int) -> PairedDifference:

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 from ...core.progress import duration
 from ...core.text_tables import tabulate
+from ...reports.statistics.planned_power import ASSUMPTIONS
 
 if TYPE_CHECKING:
     from ...experiment import PlannedRun
@@ -13,10 +14,7 @@ if TYPE_CHECKING:
 DAY = 24 * 3600
 """Seconds; a longer run gets a proposal."""
 CHEAPER = "--budget quick"
-POWER_NOTE = (
-    "Differences of AUC that 80 % of such runs find, for one task by itself, if the AUCs are about .85 and "
-    "the trainings have an sd of .015."
-)
+POWER_NOTE = f"Differences of AUC that 80 % of such runs find, for one task by itself, if {ASSUMPTIONS}."
 
 
 def plan_facts(planned: "PlannedRun") -> dict[str, Any]:
