@@ -84,7 +84,7 @@ class PlannedRun:
             folds = request.folds if name in self.resolved.val_shares else 0
             seeds = len(request.repeat_seeds if folds else request.seeds)
             n_test = self.resolved.pool_sizes[name, size] if folds else n_test
-            measured = planned_difference(n_test, seeds)
+            measured = planned_difference(n_test, seeds, bool(folds))
             least = detectable_difference(measured) if seeds > 1 else None
             found.append(
                 {"task": name, "n_test": n_test, "n_seeds": seeds, "folds": folds, "detectable": least}

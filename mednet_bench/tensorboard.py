@@ -3,7 +3,6 @@
 from collections.abc import Callable
 from os import PathLike
 
-from .benchmark.schema.plan import Fold
 from .benchmark.schema.records import Record
 from .core.optional import import_extra
 
@@ -12,7 +11,7 @@ def tensorboard_writer(folder: str | PathLike[str]) -> Callable[[Record], None]:
     """Return a callback for the argument `on_record` of `run` that writes event files.
 
     Every finished cell is one run of TensorBoard: its learning curve by step, its test metrics, and its task,
-    init, arch, protocol, share of the labels, seed and fold as hyper-parameters.
+    init, arch, protocol, share of the labels and seed as hyper-parameters.
 
     Args:
         folder: for the event files, as ``tensorboard --logdir`` takes it.
@@ -39,7 +38,6 @@ def tensorboard_writer(folder: str | PathLike[str]) -> Callable[[Record], None]:
                 "step": cell.step, "task": cell.task, "init": cell.init, "arch": cell.arch,
                 "protocol": cell.protocol_label, "fraction": cell.fraction, "seed": cell.seed,
             }  # fmt: skip
-            names |= {"fold": cell.view.index + 1} if isinstance(cell.view, Fold) else {}
             writer.add_hparams(names, metrics, run_name=".")
 
     return write

@@ -66,8 +66,11 @@ def fold_warnings(resolved: ResolvedPlan, waiting: list[PlannedCell]) -> list[st
     request, shares = resolved.request, resolved.val_shares
     if not request.folds:
         return []
+    warnings = []
     for name, size in sorted({(p.cell.task, p.cell.size) for p in waiting if p.cell.task in shares}):
         classes, pool = resolved.tasks[name].classes, resolved.load_pool(name, size)
-        check_folds(name, classes, pool, request.folds, request.repeat_seeds, shares[name])
+        warnings.append(check_folds(name, classes, pool, request.folds, request.repeat_seeds, shares[name]))
     others = ", ".join(sorted(resolved.tasks.keys() - shares.keys()))
-    return [f"--folds is ignored for {others}: the test split of the data stays."] if others else []
+    if others:
+        warnings.append(f"--folds is ignored for {others}: the test split of the data stays.")
+    return [warning for warning in warnings if warning]

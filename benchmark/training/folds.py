@@ -3,8 +3,10 @@
 The pool is train, val and test of the task, in this order; rows are indices into it.
 """
 
+import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -51,12 +53,18 @@ def fold_rows(pool: Split, view: Fold, seed: int, val_share: float) -> FoldRows:
         seed: of the repeat.
         val_share: share of val in train and val, 0 to 1.
     """
-    shares = np.full(view.folds, 1 / view.folds)
-    fold = divide_groups(pool, shares, np.random.default_rng([_STREAM, seed, view.folds]))
+    fold = _partition(pool, view.folds, seed)
     test, rest = np.flatnonzero(fold == view.index), np.flatnonzero(fold != view.index)
     rng = np.random.default_rng([_STREAM, seed, view.folds, view.index])
     is_val = divide_groups(pool.at(rest), np.array([1 - val_share, val_share]), rng) == 1
     return FoldRows(rest[~is_val], rest[is_val], test)
+
+
+@lru_cache(maxsize=2)  # the folds of a seed come one after the other
+def _partition(pool: Split, folds: int, seed: int) -> _Index:
+    """Return the fold of each image of a pool, [n]; a pool is another one by its identity."""
+    shares = np.full(folds, 1 / folds)
+    return divide_groups(pool, shares, np.random.default_rng([_STREAM, seed, folds]))
 
 
 def divide_groups(split: Split, shares: NDArray[np.float64], rng: np.random.Generator) -> _Index:
@@ -120,8 +128,8 @@ def hide_test_labels(pool: Split, rows: FoldRows) -> Split:
 
 def check_folds(
     name: str, classes: Sequence[str], pool: Split, folds: int, seeds: Sequence[int], val_share: float
-) -> None:
-    """Raise `UserError` where patients are too few for the folds, or a fold lacks a class.
+) -> str:
+    """Check the folds of every repeat; return a warning where verdicts would be impossible, or "".
 
     Args:
         name: of the task.
@@ -130,6 +138,9 @@ def check_folds(
         folds: number of folds.
         seeds: one per repeat.
         val_share: as in `fold_rows`.
+
+    Raises:
+        UserError: patients are too few for the folds, or a fold lacks a class.
     """
     groups, what = group_numbers(pool), f"Task '{name}': --folds {folds} needs images of {folds} patients"
     found = len(np.unique(groups))
@@ -140,22 +151,33 @@ def check_folds(
         found = len(np.unique(groups[held]))
         if found < folds:
             raise UserError(f"{what} in every class, and those {side} are of {found}: {_cure(found)}.")
-    for seed in seeds:
-        for index in range(folds):
-            rows = fold_rows(pool, Fold(index=index, folds=folds), seed, val_share)
-            parts = {"training": rows.train, "validation": rows.val, "test": rows.test}
-            empty = [f"no {part} image" for part, mine in parts.items() if not len(mine)]
-            empty += [
-                f"no {part} image {side}"
-                for side, held in sides.items()
-                for part in ("training", "test")
-                if not held[parts[part]].any()
-            ]
-            if empty:
-                raise UserError(
-                    f"Task '{name}': with --folds {folds}, fold {index + 1} of seed {seed} has {empty[0]}, "
-                    "since patients are kept whole: pass fewer folds, or add patients."
-                )
+    alone = ""
+    for seed, index in itertools.product(seeds, range(folds)):
+        rows = fold_rows(pool, Fold(index=index, folds=folds), seed, val_share)
+        place = f"with --folds {folds}, fold {index + 1} of seed {seed}"
+        if gap := _gap_of_fold(rows, sides):
+            cure = "pass fewer folds, or add patients"
+            raise UserError(f"Task '{name}': {place} has {gap}, since patients are kept whole: {cure}.")
+        single = [
+            side for side, held in sides.items() if len(np.unique(groups[rows.test][held[rows.test]])) == 1
+        ]
+        if single and not alone:
+            alone = (
+                f"{name}: {place} tests on one patient {single[0]}, which tells nothing of others, so that "
+                "there can be no verdict: pass fewer folds."
+            )
+    return alone
+
+
+def _gap_of_fold(rows: FoldRows, sides: Mapping[str, NDArray[np.bool_]]) -> str:
+    """Name a part of a fold that is empty, or lacks a class in train or test; "" if there is none."""
+    parts = {"training": rows.train, "validation": rows.val, "test": rows.test}
+    if empty := [part for part, mine in parts.items() if not len(mine)]:
+        return f"no {empty[0]} image"
+    for (side, held), part in itertools.product(sides.items(), ("training", "test")):
+        if not held[parts[part]].any():
+            return f"no {part} image {side}"
+    return ""
 
 
 def _cure(found: int) -> str:

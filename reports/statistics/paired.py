@@ -11,6 +11,8 @@ CEILING = 0.99
 """If one init reaches this AUC, few images decide: equivalence is tested at `STRICT_ALPHA`."""
 TRUST = 2 / 3
 """Share used of the degrees of freedom estimated from test images, see `satterthwaite_dof`."""
+OVERLAP_FACTOR = 3.0
+"""Factor of the error from the images of a pool in cross-validation, see `paired_difference`."""
 ALPHA = 0.05
 """Error rate of an interval, and of each kind of claim over a family of tasks."""
 STRICT_ALPHA = 0.001

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from mednet_bench.benchmark.audits.contamination.audit import ContaminationRequest, _tested_images
 from mednet_bench.benchmark.run.cell_runner import CellRunner
 from mednet_bench.benchmark.run.estimate import _cell_cost
 from mednet_bench.benchmark.run.resolve import resolve_request
@@ -19,6 +20,7 @@ from mednet_bench.benchmark.training import features
 from mednet_bench.cli.show.plan import plan_facts, plan_text
 from mednet_bench.core.errors import UserError
 from mednet_bench.experiment import compute_run, plan_run
+from mednet_bench.tasks.task import DataLocations
 
 CARD = """name = "ward"
 title = "A ward"
@@ -193,6 +195,17 @@ def test_too_few_patients_end_plan_and_run_before_a_cell(card: Path) -> None:
         ):
             start()
     assert not list((config.folder).glob("records/*"))
+
+
+def test_an_audit_of_the_run_searches_every_image(card: Path) -> None:
+    """By whether the run has folds, the test images of an audit are all images or the test split."""
+    places, found = DataLocations(), []
+    for options in ({}, {"folds": 0, "repeats": 0}):
+        resolved = resolve_request(config_of(card, **options))
+        resolved.plan.write(resolved.request.folder)
+        wanted = ContaminationRequest(resolved.request, resolved.request.folder, None)
+        found.append(len(_tested_images(wanted, resolved.tasks["ward"], 28, places)))
+    assert found == [40, len(resolved.tasks["ward"].source.load(28, places)["test"])]
 
 
 def test_frames_of_a_file_are_one_group(card: Path) -> None:

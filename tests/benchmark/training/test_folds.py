@@ -108,4 +108,12 @@ def test_too_few_patients_are_one_sentence(
     with pytest.raises(UserError, match=sentence) as error:
         check_folds("ward", ("healthy", "ill"), pool, folds, (0,), 0.25)
     assert "\n" not in str(error.value) and "folds" in str(error.value)
-    check_folds("ward", ("a", "b", "c"), patients("multiclass"), 3, range(5), 0.25)
+
+
+def test_a_fold_with_one_patient_of_a_class_is_named() -> None:
+    """Of one patient the error of a score is unknown, so that the report gives no verdict."""
+    pool = patients("multiclass")  # the rarest class has 3 patients
+    said = check_folds("ward", ("a", "b", "c"), pool, 3, range(5), 0.25)
+    assert said.startswith("ward: with --folds 3, fold 1 of seed 0 tests on one patient of the class 'c'")
+    common = pool.at(np.flatnonzero(pool.labels < 2))
+    assert check_folds("ward", ("a", "b"), common, 3, range(5), 0.25) == ""
