@@ -192,9 +192,10 @@ class Cell(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def protocol_label(self) -> str:
-        """Protocol as reports show it, with its options and a mark of resamples: "partial (stages=2)"."""
+        """Protocol as reports show it, with options, resampling and folds: "partial (stages=2 folds=5)"."""
         values = [f"{name}={_option_text(value)}" for name, value in (self.protocol_options or {}).items()]
         values += ["resampled"] if self.resampled else []
+        values += [f"folds={self.view.folds}"] if isinstance(self.view, Fold) else []
         return f"{self.protocol} ({' '.join(values)})" if values else self.protocol
 
     @property

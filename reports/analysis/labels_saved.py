@@ -8,6 +8,7 @@ from functools import lru_cache
 import numpy as np
 
 from ..statistics.labels_saved import SavedLabels, crossover, labels_saved
+from ..statistics.paired import OVERLAP_FACTOR
 from .influence_input import ScoreEvidence, score_evidence
 from .report_input import LeaderboardRow, ReportInput
 from .verdicts import BETTER, EQUIVALENT, WORSE, Verdict, compute_verdicts
@@ -94,6 +95,8 @@ def _saving(pair: Sequence[Verdict], evidence: Mapping[LeaderboardRow, ScoreEvid
         return LabelSaving(init, reference, (), np.empty((2, 0)), (), (), seeds, None, why, ())
     scores = np.array([[each.at(seeds)[0] for each in curve] for curve in curves])
     influence = np.array([[each.at(seeds)[1].mean(axis=0) for each in curve] for curve in curves])
+    if curves[0][0].cross_validated:
+        influence *= np.sqrt(OVERLAP_FACTOR)  # of all of the variance: slightly too wide
     fractions = tuple(v.a.fraction for v in points)
     rng = np.random.default_rng(INTERVAL_SEED)
     return LabelSaving(

@@ -11,6 +11,8 @@ CEILING = 0.99
 """If one init reaches this AUC, few images decide: equivalence is tested at `STRICT_ALPHA`."""
 TRUST = 2 / 3
 """Share used of the degrees of freedom estimated from test images, see `satterthwaite_dof`."""
+OVERLAP_FACTOR = 3.0
+"""Factor of the error from the images of a pool in cross-validation, see `paired_difference`."""
 ALPHA = 0.05
 """Error rate of an interval, and of each kind of claim over a family of tasks."""
 STRICT_ALPHA = 0.001
@@ -134,12 +136,20 @@ def t_quantile(alpha: float, freedom: float) -> float:
     return float(-stdtrit(freedom, alpha / 2)) if freedom > 0 else math.inf
 
 
-def paired_difference(differences: _Floats, influences: _Floats) -> PairedDifference:
+def paired_difference(
+    differences: _Floats, influences: _Floats, cross_validated: bool = False
+) -> PairedDifference:
     """Measure the difference of two inits.
 
     Args:
         differences: [seeds], metric of one minus metric of the other, on the same test images.
         influences: [seeds, units], difference of their influences; a unit is an image or a group of images.
+        cross_validated: the seeds are repeats of a cross-validation, and the units those of its pool.
+
+    In cross-validation every image is also a training image of the networks that score the others, so that
+    another pool would change more than the influences show: the trainings overlap (Nadeau & Bengio 2003,
+    Machine Learning 52:239). The part of their variance that all repeats share, which estimates that of the
+    pool, is multiplied by `OVERLAP_FACTOR`; docs/calibration.md compares it with other corrections.
 
     The variance from test images includes the training noise on those images, which the spread over seeds
     includes again: the interval is slightly wide where seeds disagree image by image.
@@ -148,14 +158,16 @@ def paired_difference(differences: _Floats, influences: _Floats) -> PairedDiffer
     mean_influence = influences.mean(axis=0)
     test = float((mean_influence**2).sum())
     each = float((influences**2).sum(axis=1).mean())
-    shared = max(0.0, (seeds * test - each) / (seeds - 1)) if seeds > 1 else test
+    shared = min(max(0.0, (seeds * test - each) / (seeds - 1)), test) if seeds > 1 else test
+    if cross_validated:
+        test, shared = test + (OVERLAP_FACTOR - 1) * shared, OVERLAP_FACTOR * shared
     return PairedDifference(
         difference=float(differences.mean()),
         seeds=seeds,
         test_variance=test,
         test_freedom=satterthwaite_dof(mean_influence),
         seed_variance=float(differences.var(ddof=1) / seeds) if seeds > 1 else math.nan,
-        shared_variance=min(shared, test),
+        shared_variance=shared,
     )
 
 
