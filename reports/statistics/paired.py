@@ -11,8 +11,8 @@ CEILING = 0.99
 """If one init reaches this AUC, few images decide: equivalence is tested at `STRICT_ALPHA`."""
 TRUST = 2 / 3
 """Share used of the degrees of freedom estimated from test images, see `satterthwaite_dof`."""
-OVERLAP_FACTOR = 3.0
-"""Factor of the error from the images of a pool in cross-validation, see `paired_difference`."""
+TWICE, ALIGNED = 2.0, 4.0
+"""Factors of a variance from test images in cross-validation, see `overlap_variance`."""
 ALPHA = 0.05
 """Error rate of an interval, and of each kind of claim over a family of tasks."""
 STRICT_ALPHA = 0.001
@@ -35,6 +35,7 @@ class PairedDifference:
         shared_variance: part of `test_variance` that more seeds would not lower.
         prior_freedom: degrees of freedom that the other tasks of a family add to `seed_variance`.
         prior_sd: standard deviation over seeds that is common to the family; NaN without one.
+        repeated_noise: part of `seed_variance` that `test_variance` contains already; 0 if not known.
     """
 
     difference: float
@@ -45,6 +46,7 @@ class PairedDifference:
     shared_variance: float
     prior_freedom: float = 0.0
     prior_sd: float = math.nan
+    repeated_noise: float = 0.0
 
     @property
     def seed_freedom(self) -> float:
@@ -60,9 +62,10 @@ class PairedDifference:
         docs/calibration.md shows both.
         """
         of_images = t_quantile(alpha, self.test_freedom) * math.sqrt(self.test_variance)
-        if self.seed_variance == 0:  # two trained models, or seeds that agree
+        of_seeds = max(self.seed_variance - self.repeated_noise, 0.0)
+        if of_seeds == 0:  # two trained models, or seeds that agree
             return of_images
-        return math.hypot(of_images, t_quantile(alpha, self.seed_freedom) * math.sqrt(self.seed_variance))
+        return math.hypot(of_images, t_quantile(alpha, self.seed_freedom) * math.sqrt(of_seeds))
 
     def interval(self, alpha: float = ALPHA) -> tuple[float, float]:
         """Return the two-sided interval of confidence ``1 - alpha``."""
@@ -112,7 +115,11 @@ class PairedDifference:
         own = self.test_variance - self.shared_variance
         test_variance = self.shared_variance + own * ratio
         return replace(
-            self, seeds=seeds, test_variance=test_variance, seed_variance=self.seed_variance * ratio
+            self,
+            seeds=seeds,
+            test_variance=test_variance,
+            seed_variance=self.seed_variance * ratio,
+            repeated_noise=self.repeated_noise * ratio,
         )
 
 
@@ -146,21 +153,17 @@ def paired_difference(
         influences: [seeds, units], difference of their influences; a unit is an image or a group of images.
         cross_validated: the seeds are repeats of a cross-validation, and the units those of its pool.
 
-    In cross-validation every image is also a training image of the networks that score the others, so that
-    another pool would change more than the influences show: the trainings overlap (Nadeau & Bengio 2003,
-    Machine Learning 52:239). The part of their variance that all repeats share, which estimates that of the
-    pool, is multiplied by `OVERLAP_FACTOR`; docs/calibration.md compares it with other corrections.
-
     The variance from test images includes the training noise on those images, which the spread over seeds
-    includes again: the interval is slightly wide where seeds disagree image by image.
+    includes again: the interval is slightly wide where seeds disagree image by image. In cross-validation,
+    whose repeats are few, it is counted once.
     """
     seeds = len(differences)
     mean_influence = influences.mean(axis=0)
-    test = float((mean_influence**2).sum())
-    each = float((influences**2).sum(axis=1).mean())
-    shared = min(max(0.0, (seeds * test - each) / (seeds - 1)), test) if seeds > 1 else test
+    test, noise = image_variance(influences)
+    shared = test - noise
     if cross_validated:
-        test, shared = test + (OVERLAP_FACTOR - 1) * shared, OVERLAP_FACTOR * shared
+        test = overlap_variance(influences)
+        shared = test - noise
     return PairedDifference(
         difference=float(differences.mean()),
         seeds=seeds,
@@ -168,7 +171,40 @@ def paired_difference(
         test_freedom=satterthwaite_dof(mean_influence),
         seed_variance=float(differences.var(ddof=1) / seeds) if seeds > 1 else math.nan,
         shared_variance=shared,
+        repeated_noise=noise if cross_validated else 0.0,
     )
+
+
+def image_variance(influences: _Floats) -> tuple[float, float]:
+    """Return the variance from images of the mean over seeds, and its part by the noise of the trainings.
+
+    Args:
+        influences: [seeds, units].
+    """
+    seeds = len(influences)
+    test = float((influences.mean(axis=0) ** 2).sum())
+    each = float((influences**2).sum(axis=1).mean())
+    shared = max(0.0, (seeds * test - each) / (seeds - 1)) if seeds > 1 else test
+    return test, test - min(shared, test)
+
+
+def overlap_variance(influences: _Floats) -> float:
+    """Return the variance over pools of images of a cross-validated mean over repeats.
+
+    Every image is also a training image of the networks that score the others, so that another pool changes
+    more than the influences as a test image show: the training sets overlap, and no estimate from the scores
+    alone is unbiased (Nadeau & Bengio 2003, Machine Learning 52:239; Bengio & Grandvalet 2004, JMLR 5:1089).
+    Two heuristics, of which the smaller is taken. If image i does to the score of j what j does to that of i,
+    every pair counts twice, and the variance of one repeat doubles (`TWICE`). If an image changes as much by
+    training as by its own score, in the same direction, the variance that all repeats share is multiplied by
+    `ALIGNED`, (1 + 1)^2, beside the noise of the trainings. docs/calibration.md compares other corrections.
+
+    Args:
+        influences: [repeats, units], as test images.
+    """
+    test, noise = image_variance(influences)
+    each = float((influences**2).sum(axis=1).mean())
+    return min(TWICE * each, ALIGNED * (test - noise) + noise)
 
 
 def satterthwaite_dof(influence: _Floats) -> float:

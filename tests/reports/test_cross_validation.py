@@ -1,6 +1,6 @@
 """Reports on cross-validated runs: the folds of a seed are one score, and their trainings overlap."""
 
-from dataclasses import replace as dataclass_replace
+from dataclasses import replace
 from pathlib import Path
 
 import msgspec
@@ -22,9 +22,10 @@ from mednet_bench.reports.pages.build import build_report
 from mednet_bench.reports.pages.verdict_files import verdict_rows
 from mednet_bench.reports.sections.problems import problems_section
 from mednet_bench.reports.statistics.cross_validation import average_over_folds
+from mednet_bench.reports.statistics.families import moderate_differences
 from mednet_bench.reports.statistics.influence import macro_auc_influence
 from mednet_bench.reports.statistics.metric_influence import brier_influence
-from mednet_bench.reports.statistics.paired import OVERLAP_FACTOR, paired_difference
+from mednet_bench.reports.statistics.paired import overlap_variance, paired_difference
 
 GRID = Grid(
     tasks=("breastmnist",),
@@ -66,10 +67,11 @@ def test_value_and_interval_are_those_computed_by_hand_from_the_files(tmp_path: 
     )
     differences, influence = a - b, of_a - of_b
     once, each = (influence.mean(axis=0) ** 2).sum(), (influence**2).sum(axis=1).mean()
-    shared = (3 * once - each) / 2  # what the repeats have in common
+    noise = (each - once) / 2  # of the trainings, in the mean of 3 repeats
     squares = influence.mean(axis=0) ** 2
     freedom = 2 / 3 * min(2 * once**2 / ((squares**2).sum() - once**2 / 150), 149)
-    of_images, of_repeats = once + (OVERLAP_FACTOR - 1) * shared, differences.var(ddof=1) / 3
+    of_images = min(2 * each, 4 * (once - noise) + noise)
+    of_repeats = max(differences.var(ddof=1) / 3 - noise, 0)
     half = np.hypot(stats.t.ppf(0.975, freedom) * of_images**0.5, stats.t.ppf(0.975, 2) * of_repeats**0.5)
     assert found.a.stats["auc"].mean == pytest.approx(a.mean(), abs=1e-9)
     assert found.difference == pytest.approx(differences.mean(), abs=1e-9)
@@ -108,7 +110,7 @@ def test_repeats_that_lack_a_fold_are_left_out_and_named(tmp_path: Path):
     def is_fold(cell: Cell, seed: int, index: int) -> bool:
         return cell.init == "scratch" and (cell.seed, cell.view.index) == (seed, index)
 
-    grid = dataclass_replace(
+    grid = replace(
         GRID,
         seeds=(0, 1, 2, 3),
         fail=lambda cell: is_fold(cell, 0, 1),
@@ -131,7 +133,7 @@ def test_repeats_that_lack_a_fold_are_left_out_and_named(tmp_path: Path):
 
 
 def test_the_report_says_of_which_folds_and_repeats_a_score_is_the_mean(tmp_path: Path):
-    write_run(tmp_path, dataclass_replace(GRID, protocols=("finetune",)))
+    write_run(tmp_path, replace(GRID, protocols=("finetune",)))
     for record in RecordStore(tmp_path).read_all():
         path = RecordStore(tmp_path).predictions_of(record.key)
         arrays = dict(np.load(path))
@@ -153,7 +155,7 @@ def test_the_report_says_of_which_folds_and_repeats_a_score_is_the_mean(tmp_path
 
 def test_cross_validated_and_ordinary_rows_never_mix(tmp_path: Path):
     write_run(tmp_path, GRID)
-    write_run(tmp_path, dataclass_replace(GRID, folds=0))
+    write_run(tmp_path, replace(GRID, folds=0))
     results = load_report_input([tmp_path])
     assert {row.protocol: row.folds for row in results.rows} == {"linear": 0, "linear (folds=4)": 4}
     assert {(v.a.protocol, v.b.protocol) for v in compute_verdicts(results)} == {
@@ -206,7 +208,7 @@ def test_inits_on_other_folds_are_not_compared(tmp_path: Path):
 
 
 def test_other_views_are_still_refused(tmp_path: Path):
-    (cell, *_) = cells(dataclass_replace(GRID, folds=0))
+    (cell, *_) = cells(replace(GRID, folds=0))
     site = msgspec.structs.replace(cell, view=HeldOutSite(site="a"))
     RecordStore(tmp_path).write(record_of(site, Grid()))
     with pytest.raises(UserError, match="held-out sites"):
@@ -242,11 +244,26 @@ def test_the_mean_over_folds_is_that_of_every_image_in_its_own_fold():
     assert influence[1][folds[1] == 2] == pytest.approx((in_fold - in_fold.mean()) / np.sqrt(4 * 3) / 3)
 
 
-def test_only_the_error_that_repeats_share_is_multiplied():
+def test_the_overlap_of_trainings_widens_by_the_smaller_of_two_bounds():
     rng = np.random.default_rng(1)
-    values, shared, own = rng.random(3), rng.random(50), rng.standard_normal((3, 50))
-    plain, folds = (paired_difference(values, shared + own, kind) for kind in (False, True))
-    assert folds.shared_variance == pytest.approx(OVERLAP_FACTOR * plain.shared_variance)
-    once = plain.test_variance - plain.shared_variance
-    assert folds.test_variance - folds.shared_variance == pytest.approx(once)
-    assert folds.seed_variance == plain.seed_variance and folds.test_freedom == plain.test_freedom
+    shared, own = rng.standard_normal(200), rng.standard_normal((3, 200))
+    for size in (0.1, 10.0):  # of the noise of the trainings
+        influence = shared + size * own
+        once, each = (influence.mean(axis=0) ** 2).sum(), (influence**2).sum(axis=1).mean()
+        common = max((3 * once - each) / 2, 0)
+        bounds = 2 * each, 4 * common + once - common
+        assert overlap_variance(influence) == pytest.approx(min(bounds))
+        assert np.argmin(bounds) == (size == 10.0)
+
+
+def test_noise_of_trainings_on_the_images_is_counted_once():
+    rng = np.random.default_rng(2)
+    influence = rng.standard_normal(50) + rng.standard_normal((3, 50))
+    found = paired_difference(20 * rng.random(3), influence, cross_validated=True)
+    alike = replace(found, seed_variance=found.repeated_noise)
+    assert alike.half_width() == pytest.approx(replace(found, seed_variance=0.0).half_width())
+    one, other = moderate_differences([found, replace(found, difference=0.1)])
+    assert one.test_variance == found.test_variance and one.prior_freedom > 0
+    assert one.repeated_noise == found.repeated_noise and other.half_width() < found.half_width()
+    many = found.with_seeds(1000)
+    assert many.test_variance == pytest.approx(found.shared_variance, rel=0.05)
