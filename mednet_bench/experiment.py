@@ -76,31 +76,43 @@ class PlannedRun:
     def power_facts(self) -> list[dict[str, Any]]:
         """Return the minimum detectable difference of AUC per task, as `planned_difference` assumes.
 
-        It is None with a single seed, and is that of one task: those of a page are corrected together.
+        It is None with a single seed, and is that of one task: those of a page are corrected together. With
+        folds every image is a test image, and a repeat counts as a seed.
         """
-        seeds, found = len(self.resolved.request.seeds), []
-        for (name, _), (_, _, n_test) in self._split_sizes.items():
-            measured = planned_difference(n_test, seeds)
+        request, found = self.resolved.request, []
+        for (name, size), (_, _, n_test) in self._split_sizes.items():
+            folds = request.folds if name in self.resolved.val_shares else 0
+            seeds = len(request.repeat_seeds if folds else request.seeds)
+            n_test = self.resolved.pool_sizes[name, size] if folds else n_test
+            measured = planned_difference(n_test, seeds, bool(folds))
             least = detectable_difference(measured) if seeds > 1 else None
-            found.append({"task": name, "n_test": n_test, "n_seeds": seeds, "detectable": least})
+            found.append(
+                {"task": name, "n_test": n_test, "n_seeds": seeds, "folds": folds, "detectable": least}
+            )
         return found
 
     @cached_property
     def _split_sizes(self) -> dict[tuple[str, int], Sequence[int]]:
-        """Images of train, val and test by (task, stored size); a task whose card lacks them is read once."""
+        """Images of train, val and test by (task, stored size); a task whose card lacks them is read once.
+
+        Those of a cross-validated task are the means of its folds.
+        """
         scored = (planned.cell for planned in self.cells if planned.cell.step == "score")
         places = dict.fromkeys((cell.task, cell.size) for cell in scored)
         return {(name, size): self._count_images(self.resolved.tasks[name], size) for name, size in places}
 
     def _count_images(self, task: Task, size: int) -> Sequence[int]:
+        if task.name in self.resolved.val_shares:
+            return self.resolved.fold_sizes(task.name, size)
         if task.split_sizes:
             return task.split_sizes
         splits = task.source.load(size, self.resolved.places)
         return [len(splits[name]) for name in SPLITS]
 
     def warnings(self) -> list[str]:
-        """Return doubts about the waiting cells."""
-        return run.preflight.equal_fraction_warnings(self.resolved, self.waiting) if self.waiting else []
+        """Return doubts about the waiting cells; `UserError` for tasks with too few patients for folds."""
+        checks = (run.task_folds.fold_warnings, run.preflight.equal_fraction_warnings) if self.waiting else ()
+        return [warning for check in checks for warning in check(self.resolved, self.waiting)]
 
     def estimate(self) -> "run.estimate.SecondsRange | None":
         """Estimate the time that the waiting cells take, after timing every network; None without any."""
@@ -179,7 +191,8 @@ def log_failures(failed: Sequence[Record], config: RunConfig) -> None:
 
 def _check(resolved: ResolvedPlan, waiting: list[PlannedCell]) -> None:
     """Log warnings and notes about a run; `UserError` where it cannot work."""
-    for check in (run.preflight.check_before_run, run.preflight.equal_fraction_warnings):
+    before = run.preflight.check_before_run, run.preflight.equal_fraction_warnings
+    for check in (run.task_folds.fold_warnings, *before):
         for warning in check(resolved, waiting):
             _LOG.warning(f"warning: {warning}")
     for sentence in run.preflight.dedupe_sentences(resolved, waiting):

@@ -12,7 +12,7 @@ from ...core.files import DiskFullError, cache_folder, read_regular, write_json
 from ...tasks.task import SPLITS, Split, Task
 from ..schema.split_overlap import Dedupe, SplitOverlap
 from ..training.subsets import one_hot
-from .exact import equal_groups, image_digests
+from .exact import Digests, equal_groups, image_digests
 from .groups import known_groups, patients_known
 
 _FORMAT = 2
@@ -54,9 +54,18 @@ def copies_in(task: Task, splits: Mapping[str, Split], fingerprint: str) -> Spli
     return msgspec.structs.replace(found, copies=_add_shared_groups(found.copies, splits))
 
 
-def _count_copies(splits: Mapping[str, Split]) -> SplitCopies:
+def copies_in_fold(splits: Mapping[str, Split], marks: Mapping[str, Digests]) -> SplitOverlap:
+    """Count the copies and shared groups of a fold; its splits may lack pixels.
+
+    Equal images are one group, so that there are none but blank ones, which belong to no group.
+    """
+    return _add_shared_groups(_count_copies(splits, marks).copies, splits)
+
+
+def _count_copies(splits: Mapping[str, Split], marks: Mapping[str, Digests] | None = None) -> SplitCopies:
     ordered = {name: splits[name] for name in SPLITS}
-    groups = equal_groups(ordered, {name: image_digests(split.images) for name, split in ordered.items()})
+    marks = marks or {name: image_digests(split.images) for name, split in ordered.items()}
+    groups = equal_groups(ordered, marks)
     crossing = [group for group in groups if len(group.splits) > 1]
     tested = [group for group in crossing if "test" in group.splits]
 

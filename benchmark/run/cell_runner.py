@@ -17,16 +17,17 @@ from ...core.files import cache_folder
 from ..overlap.copies import copies_in, data_identity, without_copies
 from ..pretraining.automatic import pretrain_automatic
 from ..pretraining.mednet_cache import read_pretrain_facts
-from ..schema.plan import Cell, PlannedCell
+from ..schema.plan import Cell, Fold, PlannedCell
 from ..schema.provenance import peak_memory_mb
 from ..schema.records import ContentHashes, ImageCounts, Record
 from ..training import subsets
-from ..training.device_data import DeviceSplits
+from ..training.device_data import DeviceSplits, FoldSplits, PooledSplits
 from ..training.loop import retry_in_parts
 from ..training.metrics import MetricValues, Predictions, compute_metrics, metric_facts
 from ..training.protocol import PROTOCOLS, EvalContext, ProtocolResult
 from .new_record import add_job_facts, init_facts, new_record
 from .planner import ResolvedPlan
+from .task_folds import TaskFolds
 
 _LOG = logging.getLogger(__name__)
 SAME_RESULT_NOTE = (
@@ -79,23 +80,31 @@ class CellRunner:
     def _new_record(self, planned: PlannedCell) -> Record:
         return new_record(self.resolved, planned, self.device)
 
-    def _load_task(self, task: str, size: int) -> DeviceSplits:
+    def _load_task(self, task: str, size: int) -> DeviceSplits | TaskFolds:
         card = self.resolved.tasks[task]
         _LOG.debug(f"reading the images of {task} at {size} px")
         self.resolved.check_unchanged(card, size)
         splits = card.source.load(size, self.resolved.places)
         fingerprint = self.resolved.check_unchanged(card, size)  # may have changed while reading
+        if share := self.resolved.val_shares.get(task):  # folds hold no copies that `--dedupe` could drop
+            return TaskFolds(PooledSplits(splits, fingerprint, self.device), share)
         found, dedupe = copies_in(card, splits, fingerprint), self.resolved.request.dedupe
         splits = without_copies(card, splits, found, dedupe) if dedupe else splits
         return DeviceSplits(splits, data_identity(fingerprint, dedupe), self.device, found.after(dedupe))
 
-    def _eval_context(self, cell: Cell) -> EvalContext:
+    def _choose_data(self, cell: Cell) -> tuple[DeviceSplits, subsets.LabelSubset]:
+        """Return the splits of a cell and the labels that it may use."""
         data = self.data(cell.task, cell.size)
-        subset = subsets.choose_subset(
-            data.splits["train"], data.splits["val"], cell.fraction, cell.seed, bool(cell.resampled)
-        )
+        if isinstance(data, TaskFolds):
+            return data.choose_data(cell)
+        train, val = data.splits["train"], data.splits["val"]
+        return data, subsets.choose_subset(train, val, cell.fraction, cell.seed, bool(cell.resampled))
+
+    def _eval_context(self, cell: Cell) -> EvalContext:
+        data, subset = self._choose_data(cell)
+        fold = f"-fold{cell.view.index + 1}of{cell.view.folds}" if isinstance(cell.view, Fold) else ""
         # with part of the hash: the data may change between runs into one directory
-        name = f"{cell.task}-{cell.size}px-{cell.fraction:g}-seed{cell.seed}-{subset.digest[7:15]}"
+        name = f"{cell.task}-{cell.size}px-{cell.fraction:g}-seed{cell.seed}{fold}-{subset.digest[7:15]}"
         subsets.write_manifest(self.resolved.request.folder, name, subset)
         return EvalContext(
             cell=cell,
@@ -147,6 +156,7 @@ class CellRunner:
         arrays: PredictionArrays = {"labels": test.labels, "scores": result.test_scores.astype(np.float32)}
         arrays |= {f"scores, {name}": scores.astype(np.float32) for name, scores in result.beside.items()}
         arrays |= {f"column {name}": values for name, values in test.columns.items()}
+        arrays |= {"rows": job.data.rows.test} if isinstance(job.data, FoldSplits) else {}
         return record, arrays if test.groups is None else {**arrays, "groups": test.groups}
 
     def _contract_warnings(self, job: EvalContext) -> tuple[str, ...]:

@@ -9,7 +9,7 @@ import torch
 
 from ...baselines.weights.archs import build_backbone
 from ...core.hardware import speedup
-from ..schema.plan import Cell, PlannedCell
+from ..schema.plan import Cell, Fold, PlannedCell
 from ..training.loop import BatchSource, OptimizerConfig, ValidationResult, fit, retry_in_parts
 from ..training.model import ImageClassifier, place_model
 from ..training.protocol import PROTOCOLS, CostEstimate
@@ -71,6 +71,8 @@ def _cell_cost(resolved: ResolvedPlan, cell: Cell, cached: set[object]) -> tuple
         return CostEstimate(trained=(plan.images if plan else 0) or recipe.pretrain_images), False
     protocol = PROTOCOLS[cell.protocol]
     train, val, test = resolved.tasks[cell.task].split_sizes or DEFAULT_SPLIT_SIZES
+    if isinstance(cell.view, Fold):
+        train, val, test = resolved.fold_sizes(cell.task, cell.size)
     work = protocol.work(recipe, round(train * cell.fraction), round(val * cell.fraction), test)
     if not protocol.frozen:
         return work, True

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import msgspec
 
@@ -10,10 +11,11 @@ from ...baselines.init_file import read_init_files
 from ...baselines.naming import NamedInit, read_inits
 from ...core.errors import StoppedError, UserError
 from ...core.files import cache_folder
-from ...tasks.task import DataLocations, Task
+from ...tasks.task import DataLocations, Split, Task
 from ..overlap.copies import data_identity
-from ..schema.plan import Cell, Plan, PlannedCell, TrainingConfig, key_of
+from ..schema.plan import Cell, Fold, Plan, PlannedCell, TrainingConfig, key_of
 from ..schema.request import RunConfig
+from ..training.folds import fold_sizes, pool_splits
 from ..training.protocol import PROTOCOLS
 from ..training.protocol_options import cell_options, resolve_protocol_options
 
@@ -37,6 +39,22 @@ class ResolvedPlan:
     cards: InitCards
     places: DataLocations
     fingerprints: Fingerprints = field(default_factory=dict)
+    val_shares: Mapping[str, float] = field(default_factory=dict)
+    """Share of val in the train and val of a fold, by cross-validated task; empty without `--folds`."""
+
+    def load_pool(self, task: str, size: int) -> Split:
+        """Read the labels, groups and columns of all images of a task, without pixels."""
+        return pool_splits(self.tasks[task].source.load(size, self.places))
+
+    @cached_property
+    def pool_sizes(self) -> dict[tuple[str, int], int]:
+        """Number of images of each cross-validated task, by (task, stored size)."""
+        cells = (planned.cell for planned in self.plan.cells if isinstance(planned.cell.view, Fold))
+        return {place: len(self.load_pool(*place)) for place in {(cell.task, cell.size) for cell in cells}}
+
+    def fold_sizes(self, task: str, size: int) -> tuple[int, int, int]:
+        """Return the mean numbers of images in train, val and test of a fold."""
+        return fold_sizes(self.pool_sizes[task, size], self.request.folds, self.val_shares[task])
 
     def check_unchanged(self, task: Task, size: int) -> str:
         """Return the fingerprint of a task's data; `StoppedError` where it is not that of the plan."""
@@ -77,6 +95,7 @@ def build_plan(
     Raises:
         UserError: a name is unknown, or an init is unavailable.
     """
+    val_shares = _val_shares(request, targets)
     inits = requested_inits(request)
     cards = {
         (task.name, arch, init.name): init(_init_request(request, task, arch, init, known, places))
@@ -85,10 +104,25 @@ def build_plan(
         for init in inits
     }
     fingerprints = _fingerprints(request, targets, cards, places)
-    cells = tuple(_unique_cells(_plan_cells(request, targets, cards, fingerprints, places)))
+    cells = tuple(_unique_cells(_plan_cells(request, targets, cards, fingerprints, places, val_shares)))
     generated = tuple(task.name for task in targets if task.generated)
     plan = Plan(request=request.options, recipe=request.recipe, cells=cells, generated=generated)
-    return ResolvedPlan(request, plan, {task.name: task for task in targets}, cards, places, fingerprints)
+    tasks = {task.name: task for task in targets}
+    return ResolvedPlan(request, plan, tasks, cards, places, fingerprints, val_shares)
+
+
+def _val_shares(request: RunConfig, targets: Sequence[Task]) -> dict[str, float]:
+    """Return the tasks to cross-validate: those whose source makes the test split, as `val_share` says."""
+    if not request.folds:
+        return {}
+    asked = ((task.name, getattr(task.source, "val_share", lambda: None)()) for task in targets)
+    shares = {name: share for name, share in asked if share is not None}
+    if not shares:
+        raise UserError(
+            f"--folds {request.folds}: every task here has a test split of its own, which stays: leave "
+            "--folds out, or name a task of your own files without a test split."
+        )
+    return shares
 
 
 def _fingerprints(
@@ -145,18 +179,25 @@ def stored_size(task: Task, request: RunConfig, places: DataLocations) -> int:
 
 
 def _plan_cells(
-    request: RunConfig, targets: Sequence[Task], cards: InitCards, data: Fingerprints, places: DataLocations
+    request: RunConfig,
+    targets: Sequence[Task],
+    cards: InitCards,
+    data: Fingerprints,
+    places: DataLocations,
+    val_shares: Mapping[str, float],
 ) -> Iterator[PlannedCell]:
     inits, protocol_options = requested_inits(request), requested_options(request)
     for task in targets:
         size = stored_size(task, request, places)
-        identity = data_identity(data[task.name, size], request.dedupe)
+        folds = request.folds if task.name in val_shares else 0
+        identity = data_identity(data[task.name, size], None if folds else request.dedupe)
         for arch in request.archs:
             for init in inits:
                 card = cards[task.name, arch, init.name]
                 pretraining = tuple(_pretrain_cells(card, request, arch))
                 yield from pretraining
                 decisive = (identity, task.decisive, card.decisive)
+                decisive += (f"val {val_shares[task.name]:g}",) if folds else ()
                 base = Cell(
                     task=task.name,
                     size=size,
@@ -168,7 +209,8 @@ def _plan_cells(
                 for protocol, options in protocol_options.items():
                     chosen = cell_options(protocol, options, arch)
                     group = msgspec.structs.replace(base, protocol=protocol, protocol_options=chosen)
-                    made = list(_group_cells(request, group, decisive, tuple(p.key for p in pretraining)))
+                    needs = tuple(p.key for p in pretraining)
+                    made = list(_group_cells(request, group, decisive, needs, folds))
                     yield from made
                     if card.random and len(request.inits) > 1:  # something is compared with it
                         yield from _longer_cells(request, made, decisive)
@@ -189,17 +231,18 @@ def _pretrain_cells(card: InitCard, request: RunConfig, arch: str) -> Iterator[P
 
 
 def _group_cells(
-    request: RunConfig, group: Cell, identities: tuple[str, ...], needs: tuple[str, ...]
+    request: RunConfig, group: Cell, identities: tuple[str, ...], needs: tuple[str, ...], folds: int
 ) -> Iterator[PlannedCell]:
-    """Yield the cells of one (task, arch, init, protocol), for every fraction and seed."""
+    """Yield the cells of one (task, arch, init, protocol), for every fraction, seed and fold."""
     decisive = (
         *identities,
         encode_fields(request.recipe_for(group), PROTOCOLS[group.protocol].recipe_fields),
     )
     for fraction in request.fractions:
-        for seed in request.seeds:
-            cell = msgspec.structs.replace(group, labels=fraction, seed=seed)
-            yield PlannedCell(cell=cell, key=key_of(cell, *decisive), needs=needs)
+        for seed in request.repeat_seeds if folds else request.seeds:
+            for view in [Fold(index=index, folds=folds) for index in range(folds)] or [msgspec.UNSET]:
+                cell = msgspec.structs.replace(group, labels=fraction, seed=seed, view=view)
+                yield PlannedCell(cell=cell, key=key_of(cell, *decisive), needs=needs)
 
 
 def _longer_cells(

@@ -16,7 +16,8 @@ from ...tasks.subgroups import check_subgroups
 from ...tasks.task import Split, Task
 from ..overlap.copies import copies_in, dropped_copies, without_copies
 from ..pretraining.mednet_cache import read_pretrain_facts
-from ..schema.plan import PlannedCell
+from ..schema.plan import Fold, PlannedCell
+from ..training.folds import fold_rows
 from ..training.protocol import PROTOCOLS, options_type
 from ..training.subsets import LEAST_PER_CLASS, choose_subset
 from .planner import ResolvedPlan
@@ -66,7 +67,7 @@ def check_before_run(resolved: ResolvedPlan, waiting: list[PlannedCell]) -> list
     for (_, size), task in _data_to_read(resolved, waiting).items():
         splits = task.source.load(size, resolved.places)
         check_subgroups(f"Task '{task.name}'", splits)
-        if task.name in resolved.tasks:
+        if task.name in resolved.tasks.keys() - resolved.val_shares.keys():
             _check_classes(task, splits)
     return list(dict.fromkeys(warnings))
 
@@ -106,11 +107,8 @@ def equal_fraction_warnings(resolved: ResolvedPlan, waiting: list[PlannedCell]) 
         enough = 2 * LEAST_PER_CLASS * len(task.classes)
         if len(shares) < 2 or shares[0] * train > enough:  # no need to read the data
             continue
-        splits = task.source.load(size, resolved.places)
-        chosen = [
-            choose_subset(splits["train"], splits["val"], share, seed, resolved.request.resample)
-            for share in shares
-        ]
+        train_val = _train_and_val(resolved, name, size, seed)
+        chosen = [choose_subset(*train_val, share, seed, resolved.request.resample) for share in shares]
         for (low, few), (high, more) in pairwise(zip(shares, chosen, strict=True)):
             if len(few.train) == len(more.train):  # subsets of one seed are nested
                 warnings.append(
@@ -121,6 +119,16 @@ def equal_fraction_warnings(resolved: ResolvedPlan, waiting: list[PlannedCell]) 
     return warnings
 
 
+def _train_and_val(resolved: ResolvedPlan, task: str, size: int, seed: int) -> tuple[Split, Split]:
+    """Return the splits that a fraction is taken from; those of the first fold of a cross-validated task."""
+    if share := resolved.val_shares.get(task):
+        pool = resolved.load_pool(task, size)
+        rows = fold_rows(pool, Fold(index=0, folds=resolved.request.folds), seed, share)
+        return pool.at(rows.train), pool.at(rows.val)
+    splits = resolved.tasks[task].source.load(size, resolved.places)
+    return splits["train"], splits["val"]
+
+
 def dedupe_sentences(resolved: ResolvedPlan, waiting: list[PlannedCell]) -> list[str]:
     """Describe what `--dedupe` drops; `UserError` where a class would lose all images."""
     dedupe = resolved.request.dedupe
@@ -128,6 +136,9 @@ def dedupe_sentences(resolved: ResolvedPlan, waiting: list[PlannedCell]) -> list
         return []
     sentences = []
     for name, size in sorted({(p.cell.task, p.cell.size) for p in waiting if p.cell.step != "pretrain"}):
+        if name in resolved.val_shares:
+            sentences.append(f"{name}: --dedupe drops nothing: equal images are in one fold")
+            continue
         task = resolved.tasks[name]
         splits = task.source.load(size, resolved.places)
         found = copies_in(task, splits, task.source.fingerprint(size, resolved.places))

@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.live import Live
 
 from ...core.progress import NotebookBar, duration, live_line, stderr_console
-from ..schema.plan import Cell, PlannedCell
+from ..schema.plan import Cell, Fold, PlannedCell
 from ..schema.records import PRIMARY_METRIC, Record
 
 _LOG = logging.getLogger(__name__)
@@ -21,7 +21,8 @@ def describe_cell(cell: Cell) -> str:
     if cell.step == "pretrain":
         return f"pretrain {cell.init} ({cell.task}) {cell.arch} {cell.input_size} px"
     what = f"{cell.task} {cell.init} {cell.protocol_label} {cell.fraction:g}"
-    return f"{what} seed {cell.seed}" + (f", {cell.longer:g} x the passes" if cell.longer else "")
+    fold = f" fold {cell.view.index + 1}" if isinstance(cell.view, Fold) else ""
+    return f"{what} seed {cell.seed}{fold}" + (f", {cell.longer:g} x the passes" if cell.longer else "")
 
 
 class RunProgress:

@@ -161,6 +161,22 @@ class RunConfig(TrainingConfig, frozen=True, kw_only=True, forbid_unknown_fields
             "Train each seed on a resample of the labels, so that verdicts cover other training sets.",
         ),
     ] = False
+    folds: Annotated[
+        int,
+        field_meta(
+            COMPARED,
+            "Cross-validation folds of your own tasks without a test split, by patient; 0 is off.",
+            ge=0,
+        ),
+    ] = 0
+    repeats: Annotated[
+        int,
+        field_meta(
+            COMPARED,
+            "Partitions into --folds, each with the trainings of one seed; 0 is one for each seed.",
+            ge=0,
+        ),
+    ] = 0
     data_root: Annotated[str, field_meta(FILES, "Folder with data files; overrides MEDNET_BENCH_DATA.")] = ""
     task_file: Annotated[
         Names,
@@ -221,6 +237,23 @@ class RunConfig(TrainingConfig, frozen=True, kw_only=True, forbid_unknown_fields
         normalize(self)
         fill_by_budget(self, self.budget)
         msgspec.structs.force_setattr(self, "fractions", tuple(sorted(self.fractions)))
+        self._check_folds()
+
+    def _check_folds(self) -> None:
+        if self.folds == 1:
+            raise UserError("--folds 1: pass a whole number of at least 2, or 0 for no cross-validation.")
+        if self.repeats and not self.folds:
+            raise UserError(f"--repeats {self.repeats} repeats a cross-validation: pass --folds as well.")
+        if self.repeats > len(self.seeds):
+            raise UserError(
+                f"--repeats {self.repeats}: each repeat takes a seed of its own, and --seeds has "
+                f"{len(self.seeds)}: pass more seeds, or fewer repeats."
+            )
+
+    @property
+    def repeat_seeds(self) -> tuple[int, ...]:
+        """Seeds of a cross-validated task, one per repeat."""
+        return self.seeds[: self.repeats or None]
 
     @property
     def preset(self) -> dict[str, Any]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -11,8 +12,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ...tasks.task import Split
+from ...tasks.task import SPLITS, Split
 from ..schema.split_overlap import SplitOverlap
+from .folds import FoldRows, hide_test_labels
 
 
 @dataclass(eq=False)
@@ -35,6 +37,71 @@ class DeviceSplits:
         if split not in self._images:
             self._images[split] = as_stored(self.splits[split], self.device)
         return self._images[split]
+
+    def validation_images(self) -> Tensor:
+        """Return all validation images, with or without a label in the cell."""
+        return self.images("val")
+
+
+@dataclass(eq=False)
+class PooledSplits(DeviceSplits):
+    """The splits of a cross-validated task: one tensor on the device, of which `images` are views."""
+
+    @cached_property
+    def pool(self) -> Tensor:
+        """Images of train, val and test, in this order, as `images` returns them."""
+        parts = [self.splits[name] for name in SPLITS]
+        pool, start = None, 0
+        for part in parts:
+            images = as_stored(part, "cpu")
+            if pool is None:
+                count = sum(map(len, parts))
+                pool = torch.empty((count, *images.shape[1:]), dtype=images.dtype, device=self.device)
+            pool[start : start + len(part)] = images
+            start += len(part)
+        assert pool is not None
+        return pool
+
+    def images(self, split: str) -> Tensor:
+        """Return the images of one of the task's own splits."""
+        place = SPLITS.index(split)
+        start = sum(len(self.splits[name]) for name in SPLITS[:place])
+        return self.pool[start : start + len(self.splits[split])]
+
+
+@dataclass(eq=False, kw_only=True)
+class FoldSplits(DeviceSplits):
+    """The splits of one fold, without a copy of the pool.
+
+    `train` and `val` are both the whole pool, of which a cell's `LabelSubset` selects rows; labels of test
+    images are -1 there. `test` is the test images alone. No split has pixels in memory.
+
+    Attributes:
+        whole: the task, which all folds share.
+        rows: of the pool.
+    """
+
+    whole: PooledSplits
+    rows: FoldRows
+
+    @classmethod
+    def from_pool(cls, whole: PooledSplits, pool: Split, rows: FoldRows, copies: SplitOverlap) -> FoldSplits:
+        """Describe a fold of `pool`, which is the pool without pixels."""
+        hidden = hide_test_labels(pool, rows)
+        splits = {"train": hidden, "val": hidden, "test": pool.at(rows.test)}
+        return cls(splits, whole.fingerprint, whole.device, copies, whole=whole, rows=rows)
+
+    def images(self, split: str) -> Tensor:
+        """Return the pool for train and val, and the gathered test images, which are not kept."""
+        return self._gather(self.rows.test) if split == "test" else self.whole.pool
+
+    def validation_images(self) -> Tensor:
+        """Return all validation images of the fold."""
+        return self._gather(self.rows.val)
+
+    def _gather(self, rows: NDArray[np.int64]) -> Tensor:
+        pool = self.whole.pool
+        return pool[torch.from_numpy(rows).to(pool.device)]
 
 
 def as_stored(split: Split, device: str) -> Tensor:

@@ -6,6 +6,7 @@ import json
 import logging
 import zipfile
 from dataclasses import dataclass
+from functools import cached_property
 from importlib.metadata import version
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from ...baselines.weights.load import load_backbone
 from ...baselines.weights.prepare import InputPreparation
 from ...core.files import claim_lock, open_regular, write_atomic
 from ...tasks.task import SPLITS
+from .device_data import FoldSplits
 from .model import outputs_of, place_model
 from .protocol import EvalContext
 
@@ -31,10 +33,17 @@ class PooledFeatures:
     splits: dict[str, NDArray[np.float32]]
     weights: str
 
+    @cached_property
+    def pool(self) -> NDArray[np.float32]:
+        """Features of train, val and test, in this order."""
+        return np.concatenate([self.splits[name] for name in SPLITS])
+
     def select(
         self, job: EvalContext
     ) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32]]:
         """Return the features of the train subset, the val subset and the test split."""
+        if isinstance(job.data, FoldSplits):
+            return self.pool[job.subset.train], self.pool[job.subset.val], self.pool[job.data.rows.test]
         return (
             self.splits["train"][job.subset.train],
             self.splits["val"][job.subset.val],
@@ -92,9 +101,13 @@ def _read_cache(path: Path) -> PooledFeatures | None:
 
 
 def _compute_features(job: EvalContext) -> PooledFeatures:
-    """Run every split through the backbone once, without updating batch-norm statistics."""
+    """Run every split through the backbone once, without updating batch-norm statistics.
+
+    Those of a fold are the task's own splits, so that all folds, and runs without folds, share one entry.
+    """
+    data = job.data.whole if isinstance(job.data, FoldSplits) else job.data
     backbone = load_backbone(job.card, job.cell.arch, job.cell.input_size, job.cell.seed)
     module = place_model(backbone.module.eval(), job.device)
     prepare = InputPreparation(job.card.contract, job.cell.input_size)
-    splits = {name: outputs_of(module, prepare, job.data.images(name)).cpu().numpy() for name in SPLITS}
+    splits = {name: outputs_of(module, prepare, data.images(name)).cpu().numpy() for name in SPLITS}
     return PooledFeatures(splits, backbone.weights)

@@ -45,10 +45,15 @@ def choose_subset(
         _take(split, fraction, np.random.default_rng([seed, place]), resampled)
         for place, split in enumerate((train, val))
     ]
+    return LabelSubset(parts[0], parts[1], subset_digest(*parts))
+
+
+def subset_digest(*parts: _Index) -> str:
+    """Hash lists of indices, in order: "sha256:..."."""
     digest = hashlib.sha256()
     for part in parts:
         digest.update(len(part).to_bytes(8, "little") + part.astype("<i8").tobytes())
-    return LabelSubset(parts[0], parts[1], f"sha256:{digest.hexdigest()}")
+    return f"sha256:{digest.hexdigest()}"
 
 
 def one_hot(labels: NDArray[np.int64], classes: int = 0) -> NDArray[np.bool_]:

@@ -11,8 +11,8 @@ CEILING = 0.99
 """If one init reaches this AUC, few images decide: equivalence is tested at `STRICT_ALPHA`."""
 TRUST = 2 / 3
 """Share used of the degrees of freedom estimated from test images, see `satterthwaite_dof`."""
-TWICE, ALIGNED = 2.0, 4.0
-"""Factors of a variance from test images in cross-validation, see `overlap_variance`."""
+OVERLAP_FACTOR = 2.0
+"""Factor of the error from the images of a pool in cross-validation, see `overlap_variance`."""
 ALPHA = 0.05
 """Error rate of an interval, and of each kind of claim over a family of tasks."""
 STRICT_ALPHA = 0.001
@@ -192,19 +192,16 @@ def overlap_variance(influences: _Floats) -> float:
     """Return the variance over pools of images of a cross-validated mean over repeats.
 
     Every image is also a training image of the networks that score the others, so that another pool changes
-    more than the influences as a test image show: the training sets overlap, and no estimate from the scores
+    more than the influences as test images show: the training sets overlap, and no estimate from the scores
     alone is unbiased (Nadeau & Bengio 2003, Machine Learning 52:239; Bengio & Grandvalet 2004, JMLR 5:1089).
-    Two heuristics, of which the smaller is taken. If image i does to the score of j what j does to that of i,
-    every pair counts twice, and the variance of one repeat doubles (`TWICE`). If an image changes as much by
-    training as by its own score, in the same direction, the variance that all repeats share is multiplied by
-    `ALIGNED`, (1 + 1)^2, beside the noise of the trainings. docs/calibration.md compares other corrections.
+    If image i does to the score of j what j does to that of i, every pair counts twice, and so does the
+    variance of one repeat (`OVERLAP_FACTOR`), which is an upper bound for the mean of several. A heuristic;
+    docs/calibration.md compares it with other corrections.
 
     Args:
         influences: [repeats, units], as test images.
     """
-    test, noise = image_variance(influences)
-    each = float((influences**2).sum(axis=1).mean())
-    return min(TWICE * each, ALIGNED * (test - noise) + noise)
+    return OVERLAP_FACTOR * float((influences**2).sum(axis=1).mean())
 
 
 def satterthwaite_dof(influence: _Floats) -> float:

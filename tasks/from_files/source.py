@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..task import SPLITS, DataLocations, MissingFile, Split
+from .find import list_task_files
 from .prepared import prepare_task
 from .schema import FilesSpec
 
@@ -23,6 +24,10 @@ class FilesSource:
     def holds(self, folder: Path) -> bool:
         """Whether a folder, which need not exist, is that of the images or inside it."""
         return folder.resolve().is_relative_to(self.spec.root.resolve())
+
+    def val_share(self) -> float | None:
+        """Return the share of val in train and val; None where table or folders give the test split."""
+        return None if list_task_files(self.spec).splits else self.spec.rule.without_test[1]
 
     def missing(self, size: int, places: DataLocations) -> tuple[MissingFile, ...]:
         """Return the folder or table that does not exist."""

@@ -16,6 +16,8 @@ DAY = 24 * 3600
 CHEAPER = "--budget quick"
 POWER_NOTE = f"Differences of AUC that 80 % of such runs find, for one task by itself, if {ASSUMPTIONS}."
 
+FOLDS_NOTE = "\nWith --folds every image is a test image once in each repeat, and a repeat counts as a seed."
+
 
 def plan_facts(planned: "PlannedRun") -> dict[str, Any]:
     """Return every cell with its key, fields and state, every init with its label, and the trainings."""
@@ -46,7 +48,8 @@ def plan_text(facts: dict[str, Any]) -> str:
     tables = [tabulate(body, headers), tabulate(inits, ["task", "init", "weights"])]
     if facts["trainings"]:
         tables.append(tabulate(*_training_rows(facts["trainings"])))
-    tables.append(tabulate(*_power_rows(facts["power"])) + f"\n{POWER_NOTE}")
+    folds = FOLDS_NOTE * any(each["folds"] for each in facts["power"])
+    tables.append(tabulate(*_power_rows(facts["power"])) + f"\n{POWER_NOTE}{folds}")
     return "\n\n".join(tables)
 
 
