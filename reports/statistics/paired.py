@@ -158,19 +158,16 @@ def paired_difference(
     whose repeats are few, it is counted once.
     """
     seeds = len(differences)
-    mean_influence = influences.mean(axis=0)
     test, noise = image_variance(influences)
-    shared = test - noise
     if cross_validated:
         test = overlap_variance(influences)
-        shared = test - noise
     return PairedDifference(
         difference=float(differences.mean()),
         seeds=seeds,
         test_variance=test,
-        test_freedom=satterthwaite_dof(mean_influence),
+        test_freedom=satterthwaite_dof(influences.mean(axis=0)),
         seed_variance=float(differences.var(ddof=1) / seeds) if seeds > 1 else math.nan,
-        shared_variance=shared,
+        shared_variance=test - noise,
         repeated_noise=noise if cross_validated else 0.0,
     )
 

@@ -252,8 +252,8 @@ def test_the_overlap_of_trainings_doubles_the_variance_of_one_repeat():
 
 def test_noise_of_trainings_on_the_images_is_counted_once():
     rng = np.random.default_rng(2)
-    influence = rng.standard_normal(50) + rng.standard_normal((3, 50))
-    found = paired_difference(20 * rng.random(3), influence, cross_validated=True)
+    influence = 0.01 * (rng.standard_normal(50) + rng.standard_normal((3, 50)))
+    found = paired_difference(rng.random(3), influence, cross_validated=True)
     alike = replace(found, seed_variance=found.repeated_noise)
     assert alike.half_width() == pytest.approx(replace(found, seed_variance=0.0).half_width())
     one, other = moderate_differences([found, replace(found, difference=0.1)])
