@@ -176,7 +176,7 @@ WHERE = (
 
 def _seeds(cells: Iterable[Cell]) -> str:
     def name(cell: Cell) -> str:
-        return f"{cell.seed} (fold {cell.view.index})" if isinstance(cell.view, Fold) else str(cell.seed)
+        return f"{cell.seed} (fold {cell.view.index + 1})" if isinstance(cell.view, Fold) else str(cell.seed)
 
     return ", ".join(map(name, sorted(cells, key=_by_seed)))
 
@@ -220,7 +220,7 @@ def _missing_cells(results: ReportInput) -> Table:
 
 def _incomplete_repeats(results: ReportInput) -> Table:
     rows: list[TableRow] = [
-        (*_where(results, each.cell), each.cell.seed, ", ".join(map(str, each.lacking)))
+        (*_where(results, each.cell), each.cell.seed, ", ".join(str(index + 1) for index in each.lacking))
         for each in sorted(results.incomplete, key=lambda each: _by_place(each.cell))
     ]
     caption = "Repeats of a cross-validation that lack folds, failed or not run: left out of every mean"

@@ -426,10 +426,10 @@ def scenario_cells() -> list[Scenario]:
     who = ("seed 0", "every seed", UNLIKE_RATES)
     cells += [(tuning_rates, each) for each in itertools.product(who, (3, 10), (78, 500))]
     cells += [(pool_rates, each) for each in itertools.product(("whole", "resampled"), (3, 5), (200, 546))]
-    cells += [(fold_rates, each) for each in itertools.product(POOL_KINDS, (100, 200, 500), (3, 5))]
     shares = ((0.1, 1.0), (0.1, 0.5, 1.0), (0.1, 0.25, 0.5, 1.0))
     curves = ((1.5, 0.8), (0.6, 0.5))
     cells += [(saving_rates, (each, *curve)) for each, curve in itertools.product(shares, curves)]
+    cells += [(fold_rates, each) for each in itertools.product(POOL_KINDS, (100, 200, 500), (3, 5))]
     return cells
 
 
