@@ -112,14 +112,14 @@ def headline(results: ReportInput) -> str:
         count_noun(len({row.fraction for row in rows}), "label fraction"),
         count_noun(len({seed for row in rows for seed in row.seeds}), "seed"),
     )
-    return f"{f' {TIMES} '.join(parts)}: {count_noun(len(results.counted), 'cell')}."
+    return f"{f' {TIMES} '.join(parts)}: {count_noun(len(results.counted_cells), 'cell')}."
 
 
 def count_cells(results: ReportInput) -> tuple[tuple[int, str, str], ...]:
     """Count ok, failed and missing cells; a failed one is not missing too."""
     waiting = sum(item.reason != "failed" for item in results.missing)
     return (
-        (len(results.counted), "ok", "good" if results.counted else "bad"),
+        (len(results.counted_cells), "ok", "good" if results.counted else "bad"),
         (len(results.failed), "failed", "bad" if results.failed else "good"),
         (waiting, "missing", "open" if waiting else "good"),
     )

@@ -9,7 +9,7 @@ apart and begins at 0 where no pair differs; and the mean gap by chance is given
 import itertools
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -28,19 +28,21 @@ class SubgroupScore:
         values: one per seed [seeds].
         influence: [seeds, units] over the units of the whole test set, 0 outside of the part, so that parts
             that share a unit, such as a patient with images in both, are correlated.
+        cross_validated: the seeds are repeats of a cross-validation.
     """
 
     values: _Floats
     influence: _Floats
+    cross_validated: bool = False
 
     def minus(self, other: "SubgroupScore") -> "SubgroupScore":
         """Return this score minus `other`, of another part or init."""
-        return SubgroupScore(self.values - other.values, self.influence - other.influence)
+        return replace(self, values=self.values - other.values, influence=self.influence - other.influence)
 
     def measure(self) -> PairedDifference:
         """Return the mean over seeds and its errors; units without influence do not count."""
         used = self.influence.any(axis=0) | self.exact
-        return paired_difference(self.values, self.influence[:, used])
+        return paired_difference(self.values, self.influence[:, used], self.cross_validated)
 
     @property
     def exact(self) -> bool:
@@ -97,6 +99,10 @@ def contrast_with_others(parts: Sequence[SubgroupScore]) -> list[SubgroupScore]:
         return (of.sum(axis=0) - of[place]) / (count - 1)
 
     return [
-        SubgroupScore(part.values - other(values, place), part.influence - other(influence, place))
+        replace(
+            part,
+            values=part.values - other(values, place),
+            influence=part.influence - other(influence, place),
+        )
         for place, part in enumerate(parts)
     ]
