@@ -168,7 +168,9 @@ def _plan_cells(
                 for protocol, options in protocol_options.items():
                     chosen = cell_options(protocol, options, arch)
                     group = msgspec.structs.replace(base, protocol=protocol, protocol_options=chosen)
-                    made = list(_group_cells(request, group, decisive, tuple(p.key for p in pretraining)))
+                    needs = tuple(p.key for p in pretraining)
+                    repeats = PROTOCOLS[protocol].frozen and not (card.seeded or request.resample)
+                    made = list(_group_cells(request, group, decisive, needs, repeats))
                     yield from made
                     if card.random and len(request.inits) > 1:  # something is compared with it
                         yield from _longer_cells(request, made, decisive)
@@ -189,17 +191,25 @@ def _pretrain_cells(card: InitCard, request: RunConfig, arch: str) -> Iterator[P
 
 
 def _group_cells(
-    request: RunConfig, group: Cell, identities: tuple[str, ...], needs: tuple[str, ...]
+    request: RunConfig, group: Cell, identities: tuple[str, ...], needs: tuple[str, ...], repeats: bool
 ) -> Iterator[PlannedCell]:
-    """Yield the cells of one (task, arch, init, protocol), for every fraction and seed."""
+    """Yield the cells of one (task, arch, init, protocol), for every fraction and seed.
+
+    With `repeats`, the seed decides the choice of labels only: where all are used, every further seed has the
+    result of the first, and needs its record.
+    """
     decisive = (
         *identities,
         encode_fields(request.recipe_for(group), PROTOCOLS[group.protocol].recipe_fields),
     )
     for fraction in request.fractions:
+        first: tuple[str, ...] = ()
         for seed in request.seeds:
             cell = msgspec.structs.replace(group, labels=fraction, seed=seed)
-            yield PlannedCell(cell=cell, key=key_of(cell, *decisive), needs=needs)
+            key = key_of(cell, *decisive)
+            yield PlannedCell(cell=cell, key=key, needs=(*needs, *first))
+            if repeats and fraction == 1:
+                first = first or (key,)
 
 
 def _longer_cells(
