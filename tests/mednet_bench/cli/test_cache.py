@@ -4,18 +4,20 @@ import json
 from pathlib import Path
 
 import pytest
-from conftest import SMALL, Command
 
 from mednet_bench.core.errors import UserError
 
+SMALL = ["--tasks", "phantom-organ", "--inits", "scratch", "--protocols", "knn", "--seeds", "0"]
+SMALL += ["--size", "28", "--input-size", "32", "--fractions", "1", "--device", "cpu", "--out", "run"]
 
-def kinds(command: Command) -> dict[str, dict[str, object]]:
+
+def kinds(command) -> dict[str, dict[str, object]]:
     listed = json.loads(command("cache", "ls", "--format", "json").stdout)
     return {kind["kind"]: kind for kind in listed["kinds"]}
 
 
 @pytest.fixture
-def filled(command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def filled(command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Cache folder with one entry of each kind, and the salt."""
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
     monkeypatch.setenv("USERPROFILE", str(tmp_path / "home"))
@@ -38,7 +40,7 @@ def filled(command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     return cache
 
 
-def test_ls_lists_every_kind_with_its_size(command: Command, filled: Path) -> None:
+def test_ls_lists_every_kind_with_its_size(command, filled: Path) -> None:
     found = kinds(command)
     assert {name: (kind["entries"], kind["bytes"]) for name, kind in found.items()} == {
         "features": (1, 5),
@@ -51,7 +53,7 @@ def test_ls_lists_every_kind_with_its_size(command: Command, filled: Path) -> No
     assert all(str(kind["folder"]) in text and kind["last_used"] in text for kind in found.values())
 
 
-def test_costly_kinds_are_removed_only_with_yes(command: Command, filled: Path) -> None:
+def test_costly_kinds_are_removed_only_with_yes(command, filled: Path) -> None:
     with pytest.raises(UserError, match=r"mednets: 1 in .*, prepared: 1 in .*: pass --yes"):
         raise_error(command("cache", "clear", "--features", "--mednets", "--prepared"))
     assert all(kind["entries"] == 1 for kind in kinds(command).values())
@@ -64,7 +66,7 @@ def test_costly_kinds_are_removed_only_with_yes(command: Command, filled: Path) 
     assert left == ["corpus-salt", "own.npz"]
 
 
-def test_clear_without_a_kind_names_them(command: Command) -> None:
+def test_clear_without_a_kind_names_them(command) -> None:
     with pytest.raises(UserError, match="--features, --mednets, --prepared, --hashes, --downloads"):
         raise_error(command("cache", "clear"))
 
@@ -74,7 +76,7 @@ def raise_error(result) -> None:
 
 
 def test_features_have_a_folder_of_their_own(
-    command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("MEDNET_BENCH_SCRATCH", str(tmp_path / "fast"))
     assert command("run", *SMALL, "--no-report").return_value == 0
@@ -85,7 +87,7 @@ def test_features_have_a_folder_of_their_own(
 
 
 def test_a_wrong_limit_ends_a_run_before_its_first_cell(
-    command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("MEDNET_BENCH_CACHE_GB", "lots")
     with pytest.raises(UserError, match="MEDNET_BENCH_CACHE_GB is 'lots'"):
