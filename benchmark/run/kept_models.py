@@ -50,7 +50,7 @@ def keep_model(model: ImageClassifier, job: EvalContext, key: str, store: Record
         "weights": f"trained from {card.identity}",
     }
     tensors = {name: to_half(tensor) for name, tensor in network_tensors(model, cell.arch).items()}
-    write_tensors(path, tensors, (METADATA, msgspec.json.encode(facts, order="sorted").decode()))
+    write_tensors(path, tensors, (METADATA, msgspec.json.encode(facts).decode()))
     digest = sha256_file(path)
     kept = CheckpointCard(
         name=f"{task.name}-{cell.protocol}-{cell.init.replace('/', '-')}-{key[:8]}",
