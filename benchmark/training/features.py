@@ -5,11 +5,9 @@ import hashlib
 import json
 import logging
 import zipfile
-from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
 
 import msgspec
 import numpy as np
@@ -24,8 +22,7 @@ from .model import outputs_of, place_model
 from .protocol import EvalContext
 
 _LOG = logging.getLogger(__name__)
-FEATURE_VERSION = 2
-"""1 was float32."""
+FEATURE_VERSION = 1
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,38 +55,21 @@ def features_of(job: EvalContext) -> PooledFeatures:
             CacheEntry(path).mark_used()
             return features
         _LOG.debug(f"features of {job.task.name} by {job.card.name}: computing them")
-        stored = _pack(_compute_features(job))
-        _write_cache(path, stored)
-        features = _unpack(stored)
+        features = _compute_features(job)
+        _write_cache(path, features)
     return _read_cache(path) or features  # another process may have made room already
 
 
-def _pack(features: PooledFeatures) -> dict[str, NDArray[np.generic]]:
-    """Return what is stored: deviations from the training mean as float16, -1 to 1 per feature.
+def _write_cache(path: Path, features: PooledFeatures) -> None:
+    """Write features, after removing the least recently used ones that exceed the limit.
 
-    The features of random networks are nearly constant: rounded as they are, they lose what differs between
-    images (docs/speed.md has figures).
+    They stay float32: float16 changes which penalty validation chooses (docs/speed.md has figures).
     """
-    mean = features.splits["train"].mean(axis=0, dtype=np.float64).astype(np.float32)
-    scale = np.max([np.abs(part - mean).max(axis=0, initial=0) for part in features.splits.values()], axis=0)
-    scale[scale == 0] = 1
-    halves = {name: ((part - mean) / scale).astype(np.float16) for name, part in features.splits.items()}
-    return {**halves, "mean": mean, "scale": scale, "weights": np.array(features.weights)}
-
-
-def _unpack(stored: Mapping[str, NDArray[Any]]) -> PooledFeatures:
-    """Return features as float32; `KeyError` where an array is missing."""
-    mean, scale = stored["mean"], stored["scale"]
-    splits = {name: stored[name].astype(np.float32) * scale + mean for name in SPLITS}
-    return PooledFeatures(splits, str(stored["weights"]))
-
-
-def _write_cache(path: Path, stored: Mapping[str, NDArray[np.generic]]) -> None:
-    """Write features, after removing the least recently used ones that exceed the limit."""
-    needed = sum(array.nbytes for array in stored.values())
+    content = {**features.splits, "weights": np.array(features.weights)}
+    needed = sum(array.nbytes for array in content.values())
     others = [entry for entry in feature_entries(path.parents[1]) if entry.path != path]
     make_room(others, cache_limit(), needed)
-    write_atomic(path, lambda file: np.savez(file, **stored))  # type: ignore[arg-type]
+    write_atomic(path, lambda file: np.savez(file, **content))  # type: ignore[arg-type]
 
 
 def _cache_key(job: EvalContext) -> str:
@@ -115,7 +95,7 @@ def _cache_key(job: EvalContext) -> str:
 def _load_features(path: Path, _modified: int) -> PooledFeatures | None:
     try:
         with open_regular(path) as file, np.load(file, allow_pickle=False) as arrays:
-            return _unpack(arrays)
+            return PooledFeatures({name: arrays[name] for name in SPLITS}, str(arrays["weights"]))
     except (OSError, EOFError, ValueError, KeyError, zipfile.BadZipFile):  # damaged: compute it again
         return None
 
