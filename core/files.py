@@ -148,7 +148,10 @@ def _write_error(path: Path, error: OSError) -> UnwritableError | DiskFullError:
             f"Disk full while writing {path}: free some space and run the same command again; "
             "what is finished is kept."
         )
-    cure = "set MEDNET_BENCH_CACHE to" if path.is_relative_to(cache_folder()) else "choose"
+    homes = {cache_folder(): "MEDNET_BENCH_CACHE"}
+    homes = {scratch_folder(): "MEDNET_BENCH_SCRATCH", **homes}  # the latter where both are one folder
+    moved_by = next((name for home, name in homes.items() if path.is_relative_to(home)), "")
+    cure = f"set {moved_by} to" if moved_by else "choose"
     return UnwritableError(f"Cannot write {path} ({error.strerror}): {cure} another folder.")
 
 
@@ -210,6 +213,12 @@ def claim_lock(path: Path, wait: bool = False) -> Iterator[bool]:
 
 
 def cache_folder() -> Path:
-    """Return MEDNET_BENCH_CACHE or the user's cache folder, for pretrained weights and features."""
+    """Return MEDNET_BENCH_CACHE or the user's cache folder, for pretrained weights and prepared tasks."""
     given = os.environ.get("MEDNET_BENCH_CACHE")
     return Path(given).expanduser() if given else user_cache_path("mednet-bench")
+
+
+def scratch_folder() -> Path:
+    """Return MEDNET_BENCH_SCRATCH or the cache folder, for the features: large, and cheap to make again."""
+    given = os.environ.get("MEDNET_BENCH_SCRATCH")
+    return Path(given).expanduser() if given else cache_folder()

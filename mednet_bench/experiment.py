@@ -16,8 +16,9 @@ from .benchmark.schema.plan import Cell, PlannedCell
 from .benchmark.schema.records import Record, RecordStore
 from .benchmark.schema.request import RunConfig
 from .benchmark.training.protocol import PROTOCOLS
+from .core.cache_limit import cache_limit
 from .core.errors import StoppedError
-from .core.files import cache_folder, sweep, writable_folder
+from .core.files import cache_folder, scratch_folder, sweep, writable_folder
 from .core.progress import show_downloads
 from .reports.analysis.verdicts import detectable_difference
 from .reports.elements.format import count_noun
@@ -121,6 +122,10 @@ class PlannedRun:
         jobs = self.resolved.request.jobs
         return run.estimate.estimate_seconds(self.resolved, self.waiting, self.device, jobs)
 
+    def kept_models_gb(self) -> float:
+        """Estimate the disk space of the networks that the waiting cells keep, in gigabytes."""
+        return run.kept_models.kept_bytes(self.resolved, self.waiting) / 1e9
+
 
 def plan_run(config: RunConfig) -> PlannedRun:
     """Return the cells of a run, and which of them have no record yet; missing data are downloaded.
@@ -149,11 +154,15 @@ def compute_run(
     """
     folder = config.folder
     store = RecordStore(folder)
+    cache_limit()  # a wrong value is an error now, not in every cell
     resolved = _resolve(config, lambda: (writable_folder(folder), store.refuse_old_format()))
     sweep(folder)
-    sweep(cache_folder())
+    for place in {cache_folder(), scratch_folder()}:
+        sweep(place)
     rules = ResumeRules(config.overwrite, config.limit)
     waiting = pending_cells(resolved, store, rules)
+    if sentence := run.kept_models.missing_models(resolved, waiting, store):
+        _LOG.warning(f"warning: {sentence}")
     if waiting:
         device = run.preflight.resolve_device(config.device)
         _check(resolved, waiting)

@@ -36,6 +36,7 @@ class PublishedProtocol(BenchProtocol):
             passes=float(len(curve)),
             notes=(f"kept epoch {trained.kept} of {len(curve)}, {rule}",),
             beside={} if trained.last is None else {LAST_EPOCH: trained.last},
+            model=None if self.script.padded else training.model,  # no card can say that inputs are padded
         )
 
     def work(self, recipe: TrainingConfig, train: int, val: int, test: int) -> CostEstimate:

@@ -210,7 +210,8 @@ def _plan_cells(
                     chosen = cell_options(protocol, options, arch)
                     group = msgspec.structs.replace(base, protocol=protocol, protocol_options=chosen)
                     needs = tuple(p.key for p in pretraining)
-                    made = list(_group_cells(request, group, decisive, needs, folds))
+                    repeats = PROTOCOLS[protocol].frozen and not (card.seeded or request.resample or folds)
+                    made = list(_group_cells(request, group, decisive, needs, folds, repeats))
                     yield from made
                     if card.random and len(request.inits) > 1:  # something is compared with it
                         yield from _longer_cells(request, made, decisive)
@@ -231,18 +232,31 @@ def _pretrain_cells(card: InitCard, request: RunConfig, arch: str) -> Iterator[P
 
 
 def _group_cells(
-    request: RunConfig, group: Cell, identities: tuple[str, ...], needs: tuple[str, ...], folds: int
+    request: RunConfig,
+    group: Cell,
+    identities: tuple[str, ...],
+    needs: tuple[str, ...],
+    folds: int,
+    repeats: bool,
 ) -> Iterator[PlannedCell]:
-    """Yield the cells of one (task, arch, init, protocol), for every fraction, seed and fold."""
+    """Yield the cells of one (task, arch, init, protocol), for every fraction, seed and fold.
+
+    With `repeats`, the seed decides the choice of labels only: where all are used, every further seed has the
+    result of the first, and needs its record.
+    """
     decisive = (
         *identities,
         encode_fields(request.recipe_for(group), PROTOCOLS[group.protocol].recipe_fields),
     )
     for fraction in request.fractions:
+        first: tuple[str, ...] = ()
         for seed in request.repeat_seeds if folds else request.seeds:
             for view in [Fold(index=index, folds=folds) for index in range(folds)] or [msgspec.UNSET]:
                 cell = msgspec.structs.replace(group, labels=fraction, seed=seed, view=view)
-                yield PlannedCell(cell=cell, key=key_of(cell, *decisive), needs=needs)
+                key = key_of(cell, *decisive)
+                yield PlannedCell(cell=cell, key=key, needs=(*needs, *first))
+                if repeats and fraction == 1:
+                    first = first or (key,)
 
 
 def _longer_cells(

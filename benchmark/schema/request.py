@@ -221,6 +221,13 @@ class RunConfig(TrainingConfig, frozen=True, kw_only=True, forbid_unknown_fields
             "only-missing: compute missing and failed cells; never: only missing ones; always: all.",
         ),
     ] = "only-missing"
+    keep_models: Annotated[
+        Literal["none", "final"],
+        field_meta(
+            OUTPUT,
+            "final: keep the network that each cell trains, in models/ of the run directory.",
+        ),
+    ] = "none"
     report: Annotated[bool, field_meta(OUTPUT, "Write the report at the end.")] = True
     open: Annotated[bool, field_meta(OUTPUT, "Open the report in a browser at the end.")] = False
     margin: Annotated[

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from ...baselines.weights.load import load_backbone
 from ...baselines.weights.prepare import InputPreparation
+from ...core.cache_limit import FEATURES, CacheEntry, cache_limit, feature_entries, make_room
 from ...core.files import claim_lock, open_regular, write_atomic
 from ...tasks.task import SPLITS
 from .device_data import FoldSplits
@@ -56,16 +57,28 @@ def features_of(job: EvalContext) -> PooledFeatures:
 
     Random weights have one entry per seed, loaded weights one for all.
     """
-    path = job.cache / "features" / f"{_cache_key(job)}.npz"
+    path = job.cache / FEATURES / f"{_cache_key(job)}.npz"
     with claim_lock(path.with_suffix(".lock"), wait=True):  # another process may compute the same
         if (features := _read_cache(path)) is not None:
             _LOG.debug(f"features of {job.task.name} by {job.card.name}: from {path}")
+            CacheEntry(path).mark_used()
             return features
         _LOG.debug(f"features of {job.task.name} by {job.card.name}: computing them")
         features = _compute_features(job)
-        content = {**features.splits, "weights": np.array(features.weights)}
-        write_atomic(path, lambda file: np.savez(file, **content))  # type: ignore[arg-type]
-    return _read_cache(path) or features
+        _write_cache(path, features)
+    return _read_cache(path) or features  # another process may have made room already
+
+
+def _write_cache(path: Path, features: PooledFeatures) -> None:
+    """Write features, after removing the least recently used ones that exceed the limit.
+
+    They stay float32: float16 changes which penalty validation chooses (docs/speed.md has figures).
+    """
+    content = {**features.splits, "weights": np.array(features.weights)}
+    needed = sum(array.nbytes for array in content.values())
+    others = [entry for entry in feature_entries(path.parents[1]) if entry.path != path]
+    make_room(others, cache_limit(), needed)
+    write_atomic(path, lambda file: np.savez(file, **content))  # type: ignore[arg-type]
 
 
 def _cache_key(job: EvalContext) -> str:
@@ -97,7 +110,10 @@ def _load_features(path: Path, _modified: int) -> PooledFeatures | None:
 
 
 def _read_cache(path: Path) -> PooledFeatures | None:
-    return _load_features(path, path.stat().st_mtime_ns) if path.exists() else None
+    try:
+        return _load_features(path, path.stat().st_mtime_ns)
+    except FileNotFoundError:  # never computed, or removed to make room
+        return None
 
 
 def _compute_features(job: EvalContext) -> PooledFeatures:

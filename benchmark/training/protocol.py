@@ -20,6 +20,7 @@ from .subsets import LabelSubset
 
 if TYPE_CHECKING:
     from .device_data import DeviceSplits
+    from .model import ImageClassifier
 
 
 class NoProtocolOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -76,6 +77,7 @@ class ProtocolResult:
         parameters: number of trained weights of the backbone; 0 where it is frozen.
         passes: of the training over the labels of the subset until it ended; 0 where nothing is trained.
         beside: test probabilities [n, classes] by further fixed rules, by name.
+        model: the trained network, which `--keep-models` stores; None where there is none to keep.
     """
 
     test_scores: NDArray[np.float64]
@@ -88,6 +90,7 @@ class ProtocolResult:
     parameters: int = 0
     passes: float = 0.0
     beside: Mapping[str, NDArray[np.float64]] = field(default_factory=dict)
+    model: ImageClassifier | None = None
 
 
 @dataclass(frozen=True)

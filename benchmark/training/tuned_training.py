@@ -102,6 +102,7 @@ class TunedTraining(BenchProtocol):
             passes=best.fitted.curve[-1].step * job.recipe.batch_size / len(job.subset.train),
             similarity=similarities(best.before, training.grams()),
             parameters=sum(tensor.numel() for tensor in trained),
+            model=training.model,
         )
 
     def _train_best(self, job: EvalContext) -> BestTraining:

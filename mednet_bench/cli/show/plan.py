@@ -86,6 +86,7 @@ def estimate_facts(planned: "PlannedRun") -> dict[str, Any]:
         "device": planned.device,
         "estimate": {"low_seconds": seconds.low, "high_seconds": seconds.high} if seconds else None,
         "proposal": CHEAPER if is_long and planned.resolved.request.budget != "quick" else None,
+        "kept_models_gb": planned.kept_models_gb(),
     }
 
 
@@ -96,4 +97,10 @@ def estimate_text(facts: dict[str, Any]) -> str:
     low, high = (duration(facts["estimate"][name]) for name in ("low_seconds", "high_seconds"))
     line = f"{facts['n_to_do']} of {facts['n_cells']} cells on {facts['device']}: between {low} and {high}"
     more = f"{facts['proposal']} gives a first answer sooner, with fewer seeds, fractions and passes"
-    return f"{line}\n{more}" if facts["proposal"] else line
+    kept = facts["kept_models_gb"]
+    lines = [
+        line,
+        f"about {kept:.2g} GB for the kept networks" if kept else "",
+        more if facts["proposal"] else "",
+    ]
+    return "\n".join(filter(None, lines))

@@ -62,7 +62,7 @@ def test_doctor_gives_what_its_lines_say(command) -> None:
     assert all(f"{name:12} {version}\n" in text for name, version in facts["versions"].items())
     assert f"{'would work':12} {facts['would_work'][0]}" in text
     assert facts["data"] == {"28": [], "64": [], "128": [], "224": []}
-    assert f"({facts['cache_free_gb']:.0f} GB free" in text or facts["cache_free_gb"] > 0
+    assert f"({facts['cache_used_gb']:.1f} GB used, " in text and facts["cache_free_gb"] > 0
 
 
 def test_plan_gives_every_cell_with_its_key_and_state(command, no_probe: None, tmp_path: Path) -> None:
@@ -90,6 +90,7 @@ def test_plan_of_a_finished_run_has_null_for_device_and_time(command) -> None:
         "device": None,
         "estimate": None,
         "proposal": None,
+        "kept_models_gb": 0.0,
         "warnings": [],
     }
 
