@@ -15,7 +15,6 @@ from ..schema.plan import PlannedCell
 from ..schema.records import Record, RecordStore
 from ..training.protocol import PROTOCOLS, EvalContext
 from .planner import ResolvedPlan
-from .scheduler import finished_records
 
 if TYPE_CHECKING:  # planning needs no torch
     from torch import Tensor
@@ -125,7 +124,7 @@ def missing_models(resolved: ResolvedPlan, waiting: Iterable[PlannedCell], store
         return ""
     again = {planned.key for planned in waiting}
     done = [planned for planned in resolved.plan.cells if keeps_model(planned) and planned.key not in again]
-    lost = sum(_is_lost(record, store) for record in finished_records(done, store))
+    lost = sum(_is_lost(store.read(planned.key), store) for planned in done)
     if not lost:
         return ""
     return (
@@ -134,6 +133,7 @@ def missing_models(resolved: ResolvedPlan, waiting: Iterable[PlannedCell], store
     )
 
 
-def _is_lost(record: Record, store: RecordStore) -> bool:
-    kept = record.model and store.model_of(record.key).is_file()
-    return record.status == "ok" and NO_MODEL_NOTE not in record.notes and not kept
+def _is_lost(record: Record | None, store: RecordStore) -> bool:
+    if record is None or record.status != "ok" or NO_MODEL_NOTE in record.notes:
+        return False
+    return not (record.model and store.model_of(record.key).is_file())
