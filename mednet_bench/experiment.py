@@ -22,7 +22,7 @@ from .core.progress import show_downloads
 from .reports.analysis.verdicts import detectable_difference
 from .reports.elements.format import count_noun
 from .reports.statistics.planned_power import planned_difference
-from .tasks.task import SPLITS, Task
+from .tasks.task import SPLITS, Task, load_labels
 
 _LOG = logging.getLogger(__name__)
 
@@ -95,7 +95,7 @@ class PlannedRun:
     def _count_images(self, task: Task, size: int) -> Sequence[int]:
         if task.split_sizes:
             return task.split_sizes
-        splits = task.source.load(size, self.resolved.places)
+        splits = load_labels(task.source, size, self.resolved.places)
         return [len(splits[name]) for name in SPLITS]
 
     def warnings(self) -> list[str]:

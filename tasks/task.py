@@ -116,8 +116,22 @@ class ImageSource(Protocol):
         ...
 
     def load(self, size: int, places: DataLocations) -> Mapping[str, Split]:
-        """Load and check the splits; `UserError` names the file and the cure."""
+        """Load and check the splits; `UserError` names the file and the cure.
+
+        A source whose images are many has `load_labels` with the same arguments as well, see there.
+        """
         ...
+
+
+def load_labels(source: ImageSource, size: int, places: DataLocations) -> Mapping[str, Split]:
+    """Load splits without pixels, images [n, 0, 0]; a source without `load_labels` loads its images, too."""
+    read = getattr(source, "load_labels", source.load)  # optional for a plug-in
+    return read(size, places)
+
+
+def no_pixels(count: int) -> Levels:
+    """Return the images of a split that was read without its pixels, [count, 0, 0]."""
+    return np.empty((count, 0, 0), np.uint8)
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,7 @@
 """Checks before the first cell: device, input sizes, weights, data."""
 
 from collections.abc import Mapping
+from functools import partial
 from itertools import pairwise
 
 import msgspec
@@ -13,7 +14,7 @@ from ...baselines.weights.input_spec import preprocessing_warnings
 from ...baselines.weights.transform import check_transform
 from ...core.errors import UserError
 from ...tasks.subgroups import check_subgroups
-from ...tasks.task import Split, Task
+from ...tasks.task import Split, Task, load_labels
 from ..overlap.copies import copies_in, dropped_copies, without_copies
 from ..pretraining.mednet_cache import read_pretrain_facts
 from ..schema.plan import PlannedCell
@@ -37,7 +38,7 @@ def resolve_device(wanted: str) -> str:
 
 
 def check_before_run(resolved: ResolvedPlan, waiting: list[PlannedCell]) -> list[str]:
-    """Run each arch, load each checkpoint and read all data of waiting cells; return warnings.
+    """Run each arch, load each checkpoint and read the labels of waiting cells; return warnings.
 
     Raises:
         UserError: an arch, checkpoint, task, size or option of a protocol does not fit.
@@ -64,7 +65,7 @@ def check_before_run(resolved: ResolvedPlan, waiting: list[PlannedCell]) -> list
         elif card.transform:
             check_transform(card.transform, cell.arch, cell.input_size)
     for (_, size), task in _data_to_read(resolved, waiting).items():
-        splits = task.source.load(size, resolved.places)
+        splits = load_labels(task.source, size, resolved.places)
         check_subgroups(f"Task '{task.name}'", splits)
         if task.name in resolved.tasks:
             _check_classes(task, splits)
@@ -106,7 +107,7 @@ def equal_fraction_warnings(resolved: ResolvedPlan, waiting: list[PlannedCell]) 
         enough = 2 * LEAST_PER_CLASS * len(task.classes)
         if len(shares) < 2 or shares[0] * train > enough:  # no need to read the data
             continue
-        splits = task.source.load(size, resolved.places)
+        splits = load_labels(task.source, size, resolved.places)
         chosen = [
             choose_subset(splits["train"], splits["val"], share, seed, resolved.request.resample)
             for share in shares
@@ -129,8 +130,10 @@ def dedupe_sentences(resolved: ResolvedPlan, waiting: list[PlannedCell]) -> list
     sentences = []
     for name, size in sorted({(p.cell.task, p.cell.size) for p in waiting if p.cell.step != "pretrain"}):
         task = resolved.tasks[name]
-        splits = task.source.load(size, resolved.places)
-        found = copies_in(task, splits, task.source.fingerprint(size, resolved.places))
+        splits = load_labels(task.source, size, resolved.places)
+        fingerprint = task.source.fingerprint(size, resolved.places)
+        read = partial(task.source.load, size, resolved.places)  # equal pixels are searched once, and cached
+        found = copies_in(task, splits, fingerprint, read)
         sentences += dropped_copies(task, splits, without_copies(task, splits, found, dedupe), dedupe)
     return sentences
 

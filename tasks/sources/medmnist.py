@@ -77,6 +77,10 @@ class MedMNISTSource:
             raise UserError(f"{path} holds images {shapes} instead of {wanted}: this is not {name}.")
         return splits
 
+    def load_labels(self, size: int, places: DataLocations) -> Mapping[str, Split]:
+        """Find or download the file, check its MD5, and read all but the images."""
+        return read_npz(self._verified_file(size, places), self._layout, pixels=False)
+
     def rows(self, split: str, size: int, places: DataLocations) -> NpzRows:
         """Find or download the file, check its MD5, and open one split for reading in batches."""
         return NpzRows(self._verified_file(size, places), self._layout, split)
