@@ -58,7 +58,7 @@ class PlannedRun:
         ]
 
     def training_facts(self) -> list[dict[str, Any]]:
-        """Return the steps and passes of a training, per task and label fraction."""
+        """Return the steps, validations and passes of a training, per task and label fraction."""
         request = self.resolved.request
         recipe = request.recipe
         trained = {name for name in request.protocols if "passes" in PROTOCOLS[name].recipe_fields}
@@ -66,10 +66,17 @@ class PlannedRun:
         found = []
         for name, size, fraction in dict.fromkeys((cell.task, cell.size, cell.fraction) for cell in cells):
             n_train = max(1, round(self._split_sizes[name, size][0] * fraction))
+            n_val = round(self._split_sizes[name, size][1] * fraction)
             steps = recipe.steps_for(n_train)
-            passes = steps * recipe.batch_size / n_train
             found.append(
-                {"task": name, "fraction": fraction, "n_train": n_train, "steps": steps, "passes": passes}
+                {
+                    "task": name,
+                    "fraction": fraction,
+                    "n_train": n_train,
+                    "steps": steps,
+                    "validations": recipe.validations_for(n_train, n_val),
+                    "passes": steps * recipe.batch_size / n_train,
+                }
             )
         return found
 
@@ -102,22 +109,26 @@ class PlannedRun:
         """Return doubts about the waiting cells."""
         return run.preflight.equal_fraction_warnings(self.resolved, self.waiting) if self.waiting else []
 
-    def estimate(self) -> "run.estimate.SecondsRange | None":
-        """Estimate the time that the waiting cells take, after timing every network; None without any."""
+    def estimate(self) -> "run.estimate.PlanEstimate | None":
+        """Estimate what the waiting cells take, after timing every network; None without any."""
         if self.device is None:
             return None
         jobs = self.resolved.request.jobs
-        return run.estimate.estimate_seconds(self.resolved, self.waiting, self.device, jobs)
+        return run.estimate.estimate_plan(self.resolved, self.waiting, self.device, jobs)
 
 
-def plan_run(config: RunConfig) -> PlannedRun:
+def plan_run(config: RunConfig, from_cards: bool = False) -> PlannedRun:
     """Return the cells of a run, and which of them have no record yet; missing data are downloaded.
+
+    Args:
+        config: the options.
+        from_cards: download nothing; what can be downloaded counts as present.
 
     Raises:
         UserError: a name is unknown, or weights or data are unavailable.
     """
     store = RecordStore(config.folder)
-    resolved = _resolve(config, store.refuse_old_format)
+    resolved = _resolve(config, store.refuse_old_format, from_cards)
     waiting = pending_cells(resolved, store, ResumeRules())
     return PlannedRun(resolved, waiting, run.preflight.resolve_device(config.device) if waiting else None)
 
@@ -148,6 +159,7 @@ def compute_run(
         resolved.plan.write(folder)  # only now: a refused request keeps the last plan
         share = f"{len(waiting)} of {len(resolved.plan.cells)}"
         _LOG.info(f"{share} cells to compute on {device}; records in {folder}/records")
+        _log_estimate(PlannedRun(resolved, waiting, device))
         new_rules = rules.for_new_run(waiting, store)
         run.executor.execute_cells(resolved, waiting, new_rules, config.jobs, device, on_record)
         check_folder(folder)
@@ -186,6 +198,18 @@ def _check(resolved: ResolvedPlan, waiting: list[PlannedCell]) -> None:
         _LOG.info(sentence)
 
 
-def _resolve(config: RunConfig, ready: Callable[[], object]) -> ResolvedPlan:
+def _log_estimate(planned: PlannedRun) -> None:
+    """Log what a run takes; a measurement that fails stops no run."""
+    try:
+        estimate = planned.estimate()
+    except Exception as error:  # such as short memory: the cells say it with their own cure
+        _LOG.info(f"No estimate of the time: {error}")
+        return
+    if estimate:
+        for line in run.estimate.describe_estimate(estimate, f"estimate for {planned.device}"):
+            _LOG.info(line)
+
+
+def _resolve(config: RunConfig, ready: Callable[[], object], from_cards: bool = False) -> ResolvedPlan:
     with show_downloads() as progress:
-        return resolve_request(config, progress, ready)
+        return resolve_request(config, progress, ready, from_cards)

@@ -34,12 +34,15 @@ class DataLocations:
         roots: `--data-root`, then MEDNET_BENCH_DATA; each also with its `medmnist/` folder.
         medmnist_cache: folder of the medmnist package, searched last.
         mirror: base address for downloads, "" for the publisher's.
+        assumed: names of files that count as present, for an estimate before they are downloaded; weights
+            that are not on this machine count as well. None: work that reads them.
     """
 
     roots: tuple[Path, ...] = ()
     medmnist_cache: Path = field(default_factory=lambda: Path.home() / ".medmnist")
     mirror: str = ""
     download: bool = True
+    assumed: frozenset[str] | None = None
 
 
 @dataclass(frozen=True)

@@ -11,11 +11,15 @@ from ..training.protocol import (
     CostEstimate,
     EvalContext,
     ProtocolResult,
+    SolverProblem,
+    SolverWork,
     describe_choice,
 )
 from ..training.subsets import one_hot
 
 _Array = NDArray[np.float64]
+SELECTION = 1000
+"""Cost of finding the nearest neighbors of a row, in features of its product; only for estimates of time."""
 
 
 class KnnProtocol(BenchProtocol):
@@ -50,8 +54,13 @@ class KnnProtocol(BenchProtocol):
         return ProtocolResult(_vote(test, train, votes, (k,))[k], val_scores[k], features.weights, (choice,))
 
     def work(self, recipe: TrainingConfig, train: int, val: int, test: int) -> CostEstimate:
-        """Count the forward passes, and the neighbor search, which costs little."""
-        return CostEstimate(seen=train + val + test, solver_seconds=(val + test) * train * 2e-7)
+        """Count the forward passes."""
+        return CostEstimate(seen=train + val + test)
+
+    def solver_work(self, recipe: TrainingConfig, problem: SolverProblem) -> SolverWork:
+        """Count the product of queries and training features, and the selection of the nearest."""
+        pairs = float(problem.val + problem.test) * problem.train
+        return SolverWork(pairs * (problem.features + SELECTION), problem.train)
 
 
 def _unit_vectors(features: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -2,10 +2,11 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import msgspec
 
-from ...baselines.init import InitCard, InitRequest
+from ...baselines.init import InitCard, InitRequest, MissingWeightsError
 from ...baselines.init_file import read_init_files
 from ...baselines.naming import NamedInit, read_inits
 from ...core.errors import StoppedError, UserError
@@ -79,7 +80,9 @@ def build_plan(
     """
     inits = requested_inits(request)
     cards = {
-        (task.name, arch, init.name): init(_init_request(request, task, arch, init, known, places))
+        (task.name, arch, init.name): _resolve_init(
+            init, _init_request(request, task, arch, init, known, places)
+        )
         for task in targets
         for arch in request.archs
         for init in inits
@@ -105,6 +108,16 @@ def _fingerprints(
 def requested_inits(request: RunConfig) -> list[NamedInit]:
     """Parse `--inits`; errors as in `read_inits` and `read_init_files`."""
     return read_inits(request.inits, read_init_files(request.init_file))
+
+
+def _resolve_init(init: NamedInit, wanted: InitRequest) -> InitCard:
+    """Resolve an init; for an estimate, a stand-in for weights that are not on this machine."""
+    try:
+        return init(wanted)
+    except MissingWeightsError:
+        if wanted.places.assumed is None:
+            raise
+        return InitCard(init.name, "not on this machine", f"missing:{init.name}", file=Path(init.name))
 
 
 def _init_request(

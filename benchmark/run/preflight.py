@@ -1,6 +1,7 @@
 """Checks before the first cell: device, input sizes, weights, data."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from functools import partial
 from itertools import pairwise
 
@@ -107,6 +108,8 @@ def equal_fraction_warnings(resolved: ResolvedPlan, waiting: list[PlannedCell]) 
         enough = 2 * LEAST_PER_CLASS * len(task.classes)
         if len(shares) < 2 or shares[0] * train > enough:  # no need to read the data
             continue
+        if task.source.missing(size, replace(resolved.places, assumed=None)):
+            continue  # an estimate before the download
         splits = load_labels(task.source, size, resolved.places)
         chosen = [
             choose_subset(splits["train"], splits["val"], share, seed, resolved.request.resample)

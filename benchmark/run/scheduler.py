@@ -5,6 +5,7 @@ import time
 import traceback
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,7 +13,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from ...core.errors import StoppedError, UserError, clean
-from ...core.files import UnwritableError, claim_lock, write_bytes
+from ...core.files import UnwritableError, claim_lock, lock_owner, write_bytes
 from ...core.interrupts import remember_interrupts
 from ..pretraining.mednet_cache import read_pretrain_facts
 from ..schema.plan import PlannedCell
@@ -58,6 +59,8 @@ class CellWatcher:
     on_start: Callable[[PlannedCell], None] = lambda planned: None
     on_record: Callable[[Record, bool], None] = lambda record, own: None
     """Called with a new record, and whether this process computed it."""
+    on_wait: Callable[[PlannedCell, str], None] = lambda planned, owner: None
+    """Called with a cell that another process computes, and who, while nothing else can be done."""
 
 
 def pending_cells(resolved: ResolvedPlan, store: RecordStore, rules: ResumeRules) -> list[PlannedCell]:
@@ -116,14 +119,19 @@ def compute_cells(
             unsettled = {planned.key for planned in waiting}
             for planned in waiting:
                 check()
+                if not unsettled.isdisjoint(planned.needs):
+                    continue
                 check_folder(runner.resolved.request.folder)
                 try:
-                    if unsettled.isdisjoint(planned.needs) and _try_cell(runner, planned, rules, watcher):
+                    if _try_cell(runner, planned, rules, watcher):
                         unsettled.discard(planned.key)
                 except UnwritableError:
                     check_folder(runner.resolved.request.folder)  # removed since the check above?
                     raise
             if len(unsettled) == len(waiting):  # others compute them, or what they need
+                first = next(planned for planned in waiting if unsettled.isdisjoint(planned.needs))
+                lock = RecordStore(runner.resolved.request.folder).lock(first.key)
+                watcher.on_wait(first, lock_owner(lock))
                 time.sleep(POLL_SECONDS)
             waiting = [planned for planned in waiting if planned.key in unsettled]
 
@@ -139,6 +147,8 @@ def _try_cell(runner: "CellRunner", planned: PlannedCell, rules: ResumeRules, wa
             return True
         watcher.on_start(planned)
         watcher.on_record(_compute_record(runner, store, planned, rules.run), True)
+        with suppress(OSError):  # Windows keeps an open file
+            store.lock(planned.key).unlink()  # who claims it anew finds the record
         return True
 
 

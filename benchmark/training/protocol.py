@@ -99,6 +99,41 @@ class CostEstimate:
     seen: float = 0.0
     """Images in forward passes only."""
     solver_seconds: float = 0.0
+    batch: int = 0
+    """Images per training step; 0 is the run's `batch_size`."""
+    validations: int = 0
+    """Validations during the trainings."""
+    least_share: float = 1.0
+    """Smallest share of the steps, which early stopping may reach."""
+
+
+@dataclass(frozen=True)
+class SolverProblem:
+    """Size of the problem that a solver on frozen features has to solve.
+
+    Attributes:
+        outputs: classes, or labels of a multilabel task.
+        features: width of the backbone's output.
+    """
+
+    train: int
+    val: int
+    test: int
+    outputs: int
+    features: int
+
+
+@dataclass(frozen=True)
+class SolverWork:
+    """Work of a solver: products of a matrix [rows, features] with one [features, columns].
+
+    Attributes:
+        multiply_adds: of all products together.
+        columns: width of the narrower matrix, which decides the speed.
+    """
+
+    multiply_adds: float
+    columns: int
 
 
 class BenchProtocol(Protocol):
@@ -118,6 +153,10 @@ class BenchProtocol(Protocol):
     def work(self, recipe: TrainingConfig, train: int, val: int, test: int) -> CostEstimate:
         """Estimate the cost of one `score` cell from numbers of images."""
         ...
+
+    def solver_work(self, recipe: TrainingConfig, problem: SolverProblem) -> SolverWork | None:
+        """Estimate the work of a solver on frozen features, None without one; optional for a plug-in."""
+        return None
 
     def cell_options(self, options: Any, arch: str) -> dict[str, OptionValue]:
         """Return the options that decide the result on `arch`; an empty dict leaves the key as without."""

@@ -60,7 +60,7 @@ class MedMNISTSource:
     def missing(self, size: int, places: DataLocations) -> tuple[MissingFile, ...]:
         """Return the file of this size if it is not found; `load` checks its content."""
         file = self._file(size)
-        return () if find_file(file.name, places) else (file,)
+        return () if file.name in (places.assumed or ()) or find_file(file.name, places) else (file,)
 
     def sizes(self, places: DataLocations) -> tuple[int, ...]:
         """Return the sides whose file is available."""
