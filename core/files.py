@@ -16,9 +16,9 @@ import msgspec
 from filelock import FileLock, Timeout
 from platformdirs import user_cache_path
 
-from .progress import say_meanwhile
 from .errors import StoppedError, UserError
 from .interrupts import defer_interrupts
+from .progress import say_meanwhile
 
 try:
     import fcntl

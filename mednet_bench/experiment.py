@@ -16,6 +16,7 @@ from .benchmark.schema.plan import Cell, PlannedCell
 from .benchmark.schema.records import Record, RecordStore
 from .benchmark.schema.request import RunConfig
 from .benchmark.training.protocol import PROTOCOLS
+from .benchmark.training.subsets import subset_size
 from .core.errors import StoppedError
 from .core.files import cache_folder, sweep, writable_folder
 from .core.progress import show_downloads
@@ -65,8 +66,8 @@ class PlannedRun:
         cells = (planned.cell for planned in self.cells if planned.cell.protocol in trained)
         found = []
         for name, size, fraction in dict.fromkeys((cell.task, cell.size, cell.fraction) for cell in cells):
-            n_train = max(1, round(self._split_sizes[name, size][0] * fraction))
-            n_val = round(self._split_sizes[name, size][1] * fraction)
+            sizes, task = self._split_sizes[name, size], self.resolved.tasks[name]
+            n_train, n_val = (subset_size(task, count, fraction) for count in sizes[:2])
             steps = recipe.steps_for(n_train)
             found.append(
                 {
@@ -206,8 +207,10 @@ def _log_estimate(planned: PlannedRun) -> None:
         _LOG.info(f"No estimate of the time: {error}")
         return
     if estimate:
-        for line in run.estimate.describe_estimate(estimate, f"estimate for {planned.device}"):
-            _LOG.info(line)
+        first, *details = run.estimate.describe_estimate(estimate, "Estimate")
+        _LOG.info(first)
+        for line in details:
+            _LOG.debug(line)
 
 
 def _resolve(config: RunConfig, ready: Callable[[], object], from_cards: bool = False) -> ResolvedPlan:

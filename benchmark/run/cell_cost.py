@@ -14,6 +14,7 @@ from ..pretraining.mednet_cache import read_pretrain_facts
 from ..pretraining.sources import HELD_OUT, HELD_OUT_MOST
 from ..schema.plan import Cell, PlannedCell
 from ..training.protocol import PROTOCOLS, CostEstimate, SolverProblem, SolverWork
+from ..training.subsets import subset_size
 from .planner import ResolvedPlan
 
 SCORE_BYTES, LABEL_BYTES = 3.8, 0.6
@@ -109,7 +110,7 @@ class CostCounter:
         if cell.longer:  # at one rate, which another cell chose
             recipe = msgspec.structs.replace(recipe, lr_grid=recipe.lr_grid[:1])
         whole = self.split_sizes(cell)
-        train, val = (max(1, round(size * cell.fraction)) for size in whole[:2])
+        train, val = (subset_size(task, size, cell.fraction) for size in whole[:2])
         work = protocol.work(recipe, train, val, whole[2])
         if not protocol.frozen:
             trainings = len(recipe.lr_grid) if "lr_grid" in protocol.recipe_fields else 1

@@ -61,10 +61,7 @@ class RunProgress:
 
     def note_wait(self, planned: PlannedCell, owner: str) -> None:
         """Show that nothing can be computed before another process has finished a cell."""
-        text = f"waiting for {owner}, which computes {describe_cell(planned.cell)}"
-        if text != self.running:
-            self.running = text
-            self._log_line(text)
+        self.running = f"waiting for {owner}, which computes {describe_cell(planned.cell)}"
         self._refresh()
 
     def note_workers(self, lines: Iterable[str]) -> None:

@@ -123,7 +123,7 @@ def test_the_probe_measures_a_step_without_what_a_training_costs_once() -> None:
 
     def action(count: int) -> None:
         nonlocal now
-        now += 0.5 + 0.01 * count
+        now += 0.02 + 0.01 * count
 
     seconds = MachineProbe("cpu", clock=lambda: now)._time(action, most=100)
     assert seconds == pytest.approx(0.01)
