@@ -116,7 +116,8 @@ class CostCounter:
             trainings = len(recipe.lr_grid) if "lr_grid" in protocol.recipe_fields else 1
             return CellCost(planned, task, work, work.batch or recipe.batch_size, trainings)
         width = self.shapes[cell.arch, cell.input_size].features
-        problem = SolverProblem(train, val, whole[2], len(task.classes), width)
+        outputs = 1 if task.kind == "binary" else len(task.classes)
+        problem = SolverProblem(train, val, whole[2], outputs, width)
         solve = getattr(protocol, "solver_work", None)
         solver = solve(recipe, problem) if solve else None
         card = self.resolved.card(cell)

