@@ -20,7 +20,7 @@ from ..training.protocol import (
 )
 from ..training.subsets import one_hot
 
-SELECTION = 1000
+SELECTION = 400
 """Cost of finding the nearest neighbors of a row, in features of its product; only for estimates of time."""
 
 

@@ -5,8 +5,9 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Container, Iterator
 from contextlib import contextmanager, suppress
+from pathlib import Path
 from typing import IO
 
 import msgspec
@@ -71,7 +72,14 @@ def execute_cells(
                 for own in worker_devices(device, jobs)
             ]
             workers = [_WorkerProcess(args) for args in worker_args]
-            _watch_workers(workers, lambda: _note_state(workers, resolved, waiting, rules, progress))
+            listing = RecordListing(RecordStore(resolved.request.folder).records)
+
+            def note() -> None:
+                progress.note_workers(worker.last_line() for worker in workers)
+                _note_records(resolved, waiting, rules, progress, listing.changed_names())
+
+            _watch_workers(workers, note)
+            _note_records(resolved, waiting, rules, progress, listing.names())
             # surviving workers compute the cells of a killed one
             if progress.waiting and all(worker.process.returncode for worker in workers):
                 raise _worker_error(workers)
@@ -109,17 +117,33 @@ def _worker_error(workers: list["_WorkerProcess"]) -> StoppedError | UserError:
     )
 
 
-def _note_state(
-    workers: list["_WorkerProcess"],
+class RecordListing:
+    """Names of the record files of a run directory, listed only when the folder has changed."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder, self._changed = folder, -1
+
+    def changed_names(self) -> set[str]:
+        """Return the keys of all record files; an empty set if no file was written since the last call."""
+        changed = self.folder.stat().st_mtime_ns if self.folder.exists() else -1
+        if changed == self._changed:
+            return set()
+        self._changed = changed
+        return self.names()
+
+    def names(self) -> set[str]:
+        """Return the keys of all record files."""
+        return {path.stem for path in self.folder.glob("*.json")}
+
+
+def _note_records(
     resolved: ResolvedPlan,
     waiting: list[PlannedCell],
     rules: ResumeRules,
     progress: RunProgress,
+    written: Container[str],
 ) -> None:
     store = RecordStore(resolved.request.folder)
-    progress.note_workers(worker.last_line() for worker in workers)
-    # one listing: most of thousands of waiting cells have no record yet
-    written = {path.stem for path in store.records.glob("*.json")}
     for planned in waiting:
         if planned.key in progress.waiting and planned.key in written:
             record = store.read(planned.key)
