@@ -5,7 +5,7 @@ import logging
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Sized
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from typing import Protocol, TypeVar
 
@@ -217,10 +217,7 @@ def track(what: str, total: int, unit: str = "") -> Iterator[_Advance]:
 _Item = TypeVar("_Item")
 
 
-class _SizedIterable(Sized, Iterable[_Item], Protocol[_Item]): ...
-
-
-def track_each(what: str, items: "_SizedIterable[_Item]") -> Iterator[_Item]:
+def track_each(what: str, items: Sequence[_Item]) -> Iterator[_Item]:
     """Iterate over items, and add which one is worked on to the display that is open."""
     for number, item in enumerate(items, start=1):
         with say_meanwhile(f"{what} {number} of {len(items)}" if len(items) > 1 else ""):

@@ -226,7 +226,10 @@ def print_status(line: str) -> None:
 @contextmanager
 def report_status(line: Callable[[], str]) -> Iterator[None]:
     """Print this worker's line every few seconds in the block."""
-    with REPORTER.add(line):
+    before = REPORTER.say, REPORTER.quiet
+    with REPORTER.add(line), REPORTER.keep_ticking():
         REPORTER.say, REPORTER.wait, REPORTER.quiet = print_status, STATUS_SECONDS, STATUS_SECONDS
-        with REPORTER.keep_ticking():
+        try:
             yield
+        finally:
+            REPORTER.say, REPORTER.quiet = before

@@ -103,6 +103,7 @@ class MachineProbe:
             rows, weights = rows.to(self.device), weights.to(self.device)
 
             def multiply(count: int) -> None:
+                last = weights
                 for _ in range(count):
                     last = rows.T @ (rows @ weights)
                 last.sum().item()  # waits for the device

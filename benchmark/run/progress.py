@@ -108,11 +108,11 @@ class RunProgress:
         pretraining, has no finished cell.
         """
         seen: dict[tuple[str, ...], list[float]] = defaultdict(list)
-        for kind, seconds in self._seconds.items():
+        for kind, seconds in tuple(self._seconds.items()):  # the thread that draws must not see a change
             seen[kind] += seconds
             seen[kind[:2]] += seconds
         means = {kind: sum(seconds) / len(seconds) for kind, seconds in seen.items()}
-        kinds = Counter(_cell_kind(cell) for cell in self.waiting.values())
+        kinds = Counter(_cell_kind(cell) for cell in tuple(self.waiting.values()))
         guesses = {kind: means.get(kind, means.get(kind[:2])) for kind in kinds}
         if None in guesses.values():
             return None

@@ -176,14 +176,14 @@ def test_more_processes_than_cells_make_nothing_faster(
 ) -> None:
     asked: list[int] = []
     monkeypatch.setattr(estimate, "speedup", lambda device, jobs: asked.append(jobs) or (1.0, float(jobs)))
-    options = {
+    options: dict[str, Any] = {
         "tasks": "phantom-organ",
         "protocols": "knn",
         "inits": "scratch",
         "seeds": "0,1",
         "fractions": "1",
     }
-    planned = plan_run(RunConfig(out=str(tmp_path / "run"), **options))  # type: ignore[arg-type]
+    planned = plan_run(RunConfig(out=str(tmp_path / "run"), **options))
     probe = SimpleNamespace(network=lambda *_: NetworkTimes(0.0, 1.0, 0.0), multiply_adds=lambda *_: 1e30)
     found = estimate.estimate_plan(planned.resolved, planned.waiting, "cpu", 8, probe).seconds  # type: ignore[arg-type]
     images = 2 * 840  # of train, val and test, for the weights of each seed

@@ -2,6 +2,7 @@
 
 import zipfile
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -50,7 +51,7 @@ def write_set(folder: Path, labels: np.ndarray) -> Path:
     return card
 
 
-def plan_set(folder: Path, labels: np.ndarray, **options: object) -> PlannedRun:
+def plan_set(folder: Path, labels: np.ndarray, **options: Any) -> PlannedRun:
     """Plan a run of the set."""
     card = write_set(folder, labels)
     config = RunConfig(
