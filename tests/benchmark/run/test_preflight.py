@@ -55,14 +55,13 @@ def plan_set(folder: Path, labels: np.ndarray, **options: Any) -> PlannedRun:
     """Plan a run of the set."""
     card = write_set(folder, labels)
     config = RunConfig(
-        tasks="own",
-        task_file=[str(card)],
-        inits="scratch",
-        protocols="knn",
+        tasks=("own",),
+        task_file=(str(card),),
+        inits=("scratch",),
+        protocols=("knn",),
         out=str(folder / "run"),
-        **options,
-    )  # type: ignore[arg-type]
-    return plan_run(config)
+    )
+    return plan_run(config.with_options(options))
 
 
 @pytest.fixture(autouse=True)
