@@ -11,7 +11,7 @@ import msgspec
 from .benchmark import run  # its modules that need torch are imported on first use
 from .benchmark.run.planner import ResolvedPlan
 from .benchmark.run.resolve import resolve_request
-from .benchmark.run.scheduler import ResumeRules, check_folder, finished_records, pending_cells
+from .benchmark.run.scheduler import ResumeRules, check_folder, pending_cells
 from .benchmark.schema.plan import Cell, PlannedCell
 from .benchmark.schema.records import Record, RecordStore
 from .benchmark.schema.request import RunConfig
@@ -153,7 +153,8 @@ def compute_run(
     sweep(folder)
     sweep(cache_folder())
     rules = ResumeRules(config.overwrite, config.limit)
-    waiting = pending_cells(resolved, store, rules)
+    kept: dict[str, Record] = {}
+    waiting = pending_cells(resolved, store, rules, kept)
     if waiting:
         device = run.preflight.resolve_device(config.device)
         _check(resolved, waiting)
@@ -167,7 +168,8 @@ def compute_run(
     else:
         resolved.plan.write(folder)
         _LOG.info(f"All {len(resolved.plan.cells)} cells have their records in {folder}: nothing to compute.")
-    done = list(finished_records(resolved.plan.cells, store))
+    records = (kept.get(planned.key) or store.read(planned.key) for planned in resolved.plan.cells)
+    done = [record for record in records if record]
     if lost := {planned.key for planned in waiting} - {record.key for record in done}:
         raise StoppedError(
             f"{len(lost)} records of {folder} were removed meanwhile: run the same command again."

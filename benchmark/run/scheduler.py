@@ -63,9 +63,17 @@ class CellWatcher:
     """Called with a cell that another process computes, and who, while nothing else can be done."""
 
 
-def pending_cells(resolved: ResolvedPlan, store: RecordStore, rules: ResumeRules) -> list[PlannedCell]:
-    """Return the cells to compute, in order; reads every record once."""
-    wanted = [planned for planned in resolved.plan.cells if not is_done(resolved, store, planned, rules)]
+def pending_cells(
+    resolved: ResolvedPlan, store: RecordStore, rules: ResumeRules, kept: dict[str, Record] | None = None
+) -> list[PlannedCell]:
+    """Return the cells to compute, in order; reads every record once, and adds those it keeps to `kept`."""
+    found = ((planned, kept_record(resolved, store, planned, rules)) for planned in resolved.plan.cells)
+    wanted = []
+    for planned, record in found:
+        if record is None:
+            wanted.append(planned)
+        elif kept is not None:
+            kept[planned.key] = record
     if not rules.limit:
         return _drop_unneeded(wanted)
     scores = [planned for planned in wanted if planned.cell.step == "score"][: rules.limit]
@@ -81,16 +89,23 @@ def _drop_unneeded(wanted: list[PlannedCell]) -> list[PlannedCell]:
 
 def is_done(resolved: ResolvedPlan, store: RecordStore, planned: PlannedCell, rules: ResumeRules) -> bool:
     """Whether the rules keep the record of a cell."""
+    return kept_record(resolved, store, planned, rules) is not None
+
+
+def kept_record(
+    resolved: ResolvedPlan, store: RecordStore, planned: PlannedCell, rules: ResumeRules
+) -> Record | None:
+    """Return the record of a cell if the rules keep it."""
     record = store.read(planned.key)
     if record is None:
-        return False
+        return None
     if record.format != RECORD_FORMAT:
         raise old_format_error(store.folder)
     if rules.overwrite == "never":
-        return True
+        return record
     if rules.overwrite == "only-missing" and record.status == "ok":
-        return _is_intact(resolved, store, planned, record)
-    return bool(rules.run) and record.run != rules.earlier.get(planned.key)
+        return record if _is_intact(resolved, store, planned, record) else None
+    return record if rules.run and record.run != rules.earlier.get(planned.key) else None
 
 
 def _is_intact(resolved: ResolvedPlan, store: RecordStore, planned: PlannedCell, record: Record) -> bool:
