@@ -14,7 +14,7 @@ from ...tasks.task import DataLocations, Task
 from ..overlap.copies import data_identity
 from ..schema.plan import Cell, Plan, PlannedCell, TrainingConfig, key_of
 from ..schema.request import RunConfig
-from ..training.protocol import PROTOCOLS
+from ..training.protocol import PROTOCOLS, version_of
 from ..training.protocol_options import cell_options, resolve_protocol_options
 
 LONGER, LONGER_SEEDS = 4.0, 3
@@ -192,28 +192,29 @@ def _group_cells(
     request: RunConfig, group: Cell, identities: tuple[str, ...], needs: tuple[str, ...]
 ) -> Iterator[PlannedCell]:
     """Yield the cells of one (task, arch, init, protocol), for every fraction and seed."""
-    decisive = (
-        *identities,
-        encode_fields(request.recipe_for(group), PROTOCOLS[group.protocol].recipe_fields),
-    )
+    protocol = PROTOCOLS[group.protocol]
+    decisive = (*identities, encode_fields(request.recipe_for(group), protocol.recipe_fields))
     for fraction in request.fractions:
         for seed in request.seeds:
             cell = msgspec.structs.replace(group, labels=fraction, seed=seed)
-            yield PlannedCell(cell=cell, key=key_of(cell, *decisive), needs=needs)
+            key = key_of(cell, *decisive, protocol_version=version_of(protocol))
+            yield PlannedCell(cell=cell, key=key, needs=needs)
 
 
 def _longer_cells(
     request: RunConfig, made: Sequence[PlannedCell], identities: tuple[str, ...]
 ) -> Iterator[PlannedCell]:
     """Yield the controls of a group's cells: more passes, at the rate that the ordinary cell chose."""
-    if "passes" not in PROTOCOLS[made[0].cell.protocol].recipe_fields:
+    protocol = PROTOCOLS[made[0].cell.protocol]
+    if "passes" not in protocol.recipe_fields:
         return
     fractions, seeds = {request.fractions[0], request.fractions[-1]}, request.seeds[:LONGER_SEEDS]
     for planned in made:
         if planned.cell.fraction in fractions and planned.cell.seed in seeds:
             cell = msgspec.structs.replace(planned.cell, longer=LONGER)
-            decisive = encode_fields(request.recipe_for(cell), PROTOCOLS[cell.protocol].recipe_fields)
-            yield PlannedCell(cell=cell, key=key_of(cell, *identities, decisive), needs=(planned.key,))
+            decisive = encode_fields(request.recipe_for(cell), protocol.recipe_fields)
+            key = key_of(cell, *identities, decisive, protocol_version=version_of(protocol))
+            yield PlannedCell(cell=cell, key=key, needs=(planned.key,))
 
 
 def _unique_cells(cells: Iterator[PlannedCell]) -> Iterator[PlannedCell]:

@@ -106,6 +106,8 @@ class BenchProtocol(Protocol):
 
     recipe_fields: tuple[str, ...] = ()
     """Fields of the recipe that decide the result; only these enter a cell's key."""
+    version: int = 1
+    """Raised when new records become incomparable with the protocol's old ones; optional for a plug-in."""
     frozen: bool = False
     """Whether the backbone does not change, so that features can be shared."""
     options: type[msgspec.Struct] = NoProtocolOptions
@@ -131,6 +133,11 @@ class BenchProtocol(Protocol):
 def options_type(protocol: BenchProtocol) -> type[msgspec.Struct]:
     """Return the type of a protocol's options, also of a plug-in's without that attribute."""
     return getattr(protocol, "options", NoProtocolOptions)
+
+
+def version_of(protocol: BenchProtocol) -> int:
+    """Return the version of a protocol, also of a plug-in's without that attribute."""
+    return getattr(protocol, "version", 1)
 
 
 PROTOCOL_PARTS = ("recipe_fields", "frozen", "score", "work")
