@@ -1,13 +1,14 @@
 """`knn`: votes of the nearest training images by cosine similarity of frozen features."""
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from ..schema.plan import TrainingConfig
 from ..training.metrics import Predictions, log_loss, primary_value, share_of_wins
-from ..training.nearest_neighbors import neighbor_multiply_adds, neighbor_shares
 from ..training.protocol import (
     PROTOCOLS,
     BenchProtocol,
@@ -19,6 +20,9 @@ from ..training.protocol import (
     describe_choice,
 )
 from ..training.subsets import one_hot
+
+if TYPE_CHECKING:  # importing torch takes seconds, and a finished run needs none of it
+    from torch import Tensor
 
 SELECTION = 400
 """Cost of finding the nearest neighbors of a row, in features of its product; only for estimates of time."""
@@ -33,7 +37,10 @@ class KnnProtocol(BenchProtocol):
 
     def score(self, job: EvalContext) -> ProtocolResult:
         """Predict by similarity-weighted votes; probabilities are the weighted shares of the labels."""
+        import torch
+
         from ..training.features import features_of
+        from ..training.nearest_neighbors import neighbor_shares
 
         features = features_of(job)
         train, val, test = (torch.from_numpy(part).to(job.device) for part in features.select(job))
@@ -64,6 +71,8 @@ class KnnProtocol(BenchProtocol):
 
     def solver_work(self, recipe: TrainingConfig, problem: SolverProblem) -> SolverWork:
         """Count the product of queries and training features, and the selection of the nearest."""
+        from ..training.nearest_neighbors import neighbor_multiply_adds
+
         queries = problem.val + problem.test
         return SolverWork(
             neighbor_multiply_adds(problem.train, queries, problem.features + SELECTION), problem.train

@@ -5,16 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from ..schema.plan import TrainingConfig
-from ..training.logistic_regression import LogisticFit, fit_logistic, solver_multiply_adds, standardize
 from ..training.metrics import log_loss, share_of_wins
-from ..training.model import to_probabilities
 from ..training.protocol import (
     PROTOCOLS,
     BenchProtocol,
@@ -26,6 +23,11 @@ from ..training.protocol import (
     describe_choice,
 )
 from ..training.subsets import one_hot
+
+if TYPE_CHECKING:  # importing torch takes seconds, and a finished run needs none of it
+    from torch import Tensor
+
+    from ..training.logistic_regression import LogisticFit
 
 _Array = NDArray[np.float64]
 ONE_THREAD = 1_000_000_000
@@ -44,7 +46,10 @@ class LinearProtocol(BenchProtocol):
 
     def score(self, job: EvalContext) -> ProtocolResult:
         """Fit the probes of all penalties and labels at once, and predict with the best penalty."""
+        import torch
+
         from ..training.features import features_of
+        from ..training.logistic_regression import standardize
 
         features = features_of(job)
         seen = [torch.from_numpy(part).to(job.device) for part in features.select(job)]
@@ -71,6 +76,8 @@ class LinearProtocol(BenchProtocol):
 
     def solver_work(self, recipe: TrainingConfig, problem: SolverProblem) -> SolverWork:
         """Count the solver's products for all penalties and outputs together."""
+        from ..training.logistic_regression import solver_multiply_adds
+
         columns = problem.outputs * len(recipe.l2_grid)
         products = solver_multiply_adds(problem.train, problem.features, columns, USUAL_ROUNDS)
         return SolverWork(products, columns)
@@ -104,6 +111,10 @@ class LinearProbes:
             width: number of classes.
             grid: penalties per image.
         """
+        import torch
+
+        from ..training.logistic_regression import fit_logistic
+
         member = one_hot(labels, width)
         varied = member.any(axis=0) & ~member.all(axis=0)
         outputs = np.flatnonzero(varied)
@@ -117,6 +128,10 @@ class LinearProbes:
 
     def predict(self, features: Tensor, place: int) -> _Array:
         """Return probabilities [n, classes] by the penalty at `place` of the grid."""
+        import torch
+
+        from ..training.model import to_probabilities
+
         out = np.tile(self.constant, (len(features), 1))
         if self.fit is not None:
             logits = features @ self.fit.weights[place].T + self.fit.intercepts[place]
@@ -129,6 +144,8 @@ class LinearProbes:
 @contextmanager
 def few_threads(one: bool) -> Iterator[None]:
     """Let torch use one thread inside if `one`."""
+    import torch
+
     before = torch.get_num_threads()
     torch.set_num_threads(1 if one else before)
     try:

@@ -17,7 +17,7 @@ from torch import Tensor
 
 ROUNDS = 400
 """Most rounds: evaluations of loss and gradient. A column that has not converged by then stays as it is."""
-LOSS_GAP = 1e-6
+LOSS_GAP = 1e-7
 """A column has converged when its objective is at most this far above the minimum."""
 MEMORY = 10
 """Pairs of steps and gradient differences that L-BFGS remembers."""
@@ -155,16 +155,17 @@ class LogisticProblem:
         targets = self.targets if self.softmax else self.targets[groups]
         return replace(self, targets=targets, penalties=self.penalties[groups], spread=self.spread[groups])
 
-    def evaluate(self, point: Tensor) -> tuple[Tensor, Tensor]:
-        """Return objectives [G] and gradients [G, k, r + 1] at `point` [G, k, r + 1], all float64.
+    def evaluate(self, point: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Return objectives [G], gradients [G, k, r + 1] and mean p (1 - p) [G, k] at `point` [G, k, r + 1].
 
-        The last coordinate is the intercept.
+        The last coordinate is the intercept. All are float64.
         """
         groups, outputs, _ = point.shape
         columns, (design, rotation) = point.flatten(0, 1), (self.basis.design, self.basis.rotation)
         weights, intercepts = columns[:, :-1].to(design.dtype), columns[:, -1:].to(design.dtype)
         weights = weights if rotation is None else weights @ rotation.T
         losses, gradients = torch.zeros_like(point[:, 0, 0]), torch.zeros_like(columns)
+        spread = torch.zeros_like(columns[:, 0])
         size = chunk_size(design)
         for x, y in zip(design.split(size), self.targets.split(size, dim=2), strict=True):
             logits = torch.addmm(intercepts, weights, x.T).view(groups, outputs, -1)
@@ -173,6 +174,7 @@ class LogisticProblem:
             residuals = residuals.flatten(0, 1)
             gradients[:, :-1] += residuals @ x
             gradients[:, -1] += residuals.sum(1)
+            spread += residuals.abs_().sum(1) - residuals.square_().sum(1)  # |p - y| (1 - |p - y|)
         slopes, n = gradients[:, :-1], len(design)
         if rotation is not None:
             slopes = slopes.to(design.dtype) @ rotation
@@ -180,7 +182,8 @@ class LogisticProblem:
         gradients = gradients.view(point.shape) / n
         inner = point[..., :-1]
         gradients[..., :-1] += self.penalties[:, None, None] * inner
-        return losses / n + self.penalties / 2 * inner.square().sum((1, 2)), gradients
+        objectives = losses / n + self.penalties / 2 * inner.square().sum((1, 2))
+        return objectives, gradients, spread.view(groups, outputs) / n
 
     def bound_gap(self, gradients: Tensor) -> Tensor:
         """Return upper bounds [G] of objective minus minimum: the objective is strongly convex.
@@ -229,7 +232,7 @@ class SearchState:
         points, losses, gradients: of the best point so far.
         directions, slopes: of the line search, and the derivatives [G] of the objective along it.
         steps: [G] lengths that are tried next.
-        curvature: [G], of the loss along the last step relative to that expected at the start.
+        spread: [G, k], mean p (1 - p) at the best point, with which the loss curves.
         moves, changes: [MEMORY, G, k, r + 1] differences of points and gradients; zeros where there is none.
         inverses: [MEMORY, G], 1 / (move . change), or 0.
     """
@@ -240,7 +243,7 @@ class SearchState:
     directions: Tensor
     slopes: Tensor
     steps: Tensor
-    curvature: Tensor
+    spread: Tensor
     moves: Tensor
     changes: Tensor
     inverses: Tensor
@@ -248,7 +251,7 @@ class SearchState:
 
     def keep(self, groups: Tensor) -> SearchState:
         """Return the state of some groups."""
-        single = ("points", "losses", "gradients", "directions", "slopes", "steps", "curvature")
+        single = ("points", "losses", "gradients", "directions", "slopes", "steps", "spread")
         stacked = ("moves", "changes", "inverses")
         kept = {name: getattr(self, name)[groups] for name in single}
         kept |= {name: getattr(self, name)[:, groups] for name in stacked}
@@ -279,10 +282,10 @@ def _start_search(problem: LogisticProblem) -> SearchState:
     points = problem.spread.new_zeros(groups, outputs, width)
     shares = problem.targets.to(torch.float32).mean(2).to(points.dtype).expand(groups, outputs)
     points[..., -1] = shares.log() if problem.softmax else shares.logit()
-    losses, gradients = problem.evaluate(points)
+    losses, gradients, spread = problem.evaluate(points)
     memory = points.new_zeros(MEMORY, *points.shape)
     search = SearchState(
-        points, losses, gradients, points, losses, losses, torch.ones_like(losses),
+        points, losses, gradients, points, losses, losses, spread,
         memory, memory.clone(), memory.new_zeros(MEMORY, groups), 1,
     )  # fmt: skip
     _aim(problem, search, torch.ones_like(losses, dtype=torch.bool))
@@ -292,7 +295,7 @@ def _start_search(problem: LogisticProblem) -> SearchState:
 def _advance(problem: LogisticProblem, search: SearchState) -> None:
     """Try a step of every group; where the objective falls enough, take it and choose a new direction."""
     moves = search.steps[:, None, None] * search.directions
-    losses, gradients = problem.evaluate(search.points + moves)
+    losses, gradients, spread = problem.evaluate(search.points + moves)
     expected = search.steps * search.slopes
     taken = losses <= search.losses + ARMIJO * expected + ROUNDING * search.losses.abs()
     mask = taken[:, None, None]
@@ -307,18 +310,10 @@ def _advance(problem: LogisticProblem, search: SearchState) -> None:
     search.points = search.points + moves
     search.losses = torch.where(taken, losses, search.losses)
     search.gradients = torch.where(mask, gradients, search.gradients)
-    search.curvature = torch.where(taken, _curvature(problem, moves, products), search.curvature)
+    search.spread = torch.where(taken[:, None], spread, search.spread)
     search.steps = torch.where(taken, 1.0, shorter)
     search.rounds += 1
     _aim(problem, search, taken)
-
-
-def _curvature(problem: LogisticProblem, moves: Tensor, products: Tensor) -> Tensor:
-    """Return the curvature [G] of the loss along a step, relative to that at the start."""
-    inner = moves[..., :-1].square()
-    expected = ((inner @ problem.basis.variances) + moves[..., -1].square()) * problem.spread
-    found = products - problem.penalties * inner.sum((1, 2))
-    return (found / expected.sum(1)).nan_to_num(1.0).clamp(1e-4, 10.0)
 
 
 def _aim(problem: LogisticProblem, search: SearchState, groups: Tensor) -> None:
@@ -329,9 +324,13 @@ def _aim(problem: LogisticProblem, search: SearchState, groups: Tensor) -> None:
         weight = search.inverses[place] * (search.moves[place] * direction).sum((1, 2))
         direction = direction - weight[:, None, None] * search.changes[place]
         weights.append(weight)
-    scale = (search.curvature[:, None] * problem.spread)[..., None]
+    scale = search.spread.clamp(min=1e-12)[..., None]
     diagonal = torch.cat([scale * problem.basis.variances + problem.penalties[:, None, None], scale], dim=2)
     direction = direction / diagonal
+    # the diagonal is of the mean image: scale it by the curvature along the last step
+    last, usable = search.changes[newest[0]], search.inverses[newest[0]]
+    scaling = torch.where(usable > 0, 1 / (usable * (last.square() / diagonal).sum((1, 2))), 1.0)
+    direction = direction * scaling[:, None, None]
     for place, weight in zip(reversed(newest), reversed(weights), strict=True):
         back = search.inverses[place] * (search.changes[place] * direction).sum((1, 2))
         direction = direction + (weight - back)[:, None, None] * search.moves[place]

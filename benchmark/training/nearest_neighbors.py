@@ -27,11 +27,11 @@ def neighbor_shares(queries: Tensor, train: Tensor, labels: Tensor, counts: Sequ
     """
     train, labels = F.normalize(train), labels.to(wide_type(train))
     size = max(1, (CPU_BLOCK if train.device.type == "cpu" else GPU_BLOCK) // len(train))
-    blocks = [_block_shares(block, train, labels, counts) for block in F.normalize(queries).split(size)]
+    blocks = [block_shares(block, train, labels, counts) for block in F.normalize(queries).split(size)]
     return [torch.cat(parts) for parts in zip(*blocks, strict=True)]
 
 
-def _block_shares(queries: Tensor, train: Tensor, labels: Tensor, counts: Sequence[int]) -> list[Tensor]:
+def block_shares(queries: Tensor, train: Tensor, labels: Tensor, counts: Sequence[int]) -> list[Tensor]:
     """Do as `neighbor_shares`, for unit vectors whose similarities fit into memory."""
     cosines, index = (queries @ train.T).topk(max(counts), dim=1)  # sorted: the nearest first
     weights = (1 + cosines.to(labels.dtype)).clamp(min=1e-6)
