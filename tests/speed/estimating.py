@@ -44,6 +44,9 @@ def compare(name: str, folder: Path) -> float:
     """Estimate and run a plan; print and return the ratio of CPU seconds, spent over expected."""
     config = RunConfig(out=str(folder / name), **{**DEFAULTS, **PLANS[name]})
     planned = plan_run(config)
+    for task in planned.resolved.tasks.values():
+        if task.generated:  # drawn now, and kept: drawing is no part of an estimate
+            task.source.load(config.size, planned.resolved.places)
     probe = MachineProbe("cpu", clock=time.process_time)
     found = estimate_plan(planned.resolved, planned.waiting, "cpu", 1, probe).seconds
     planned.resolved.plan.write(writable_folder(config.folder))
