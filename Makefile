@@ -66,6 +66,7 @@ clean: ## Remove build products and caches (keeps .venv and runs/)
 bench: ## Measure the promised ratios of speed (several minutes on a quiet machine)
 	@sh .ci/setup.sh dev
 	@"$(VENV)/bin/python" tests/speed/measure.py
+	@OMP_NUM_THREADS=1 "$(VENV)/bin/python" tests/speed/solving.py
 	@"$(VENV)/bin/python" tests/speed/feeding.py
 	@"$(VENV)/bin/python" tests/speed/waiting.py
 	@"$(VENV)/bin/python" tests/speed/spinning.py

@@ -8,6 +8,7 @@ from typing import Literal, Protocol
 
 import msgspec
 
+from ..core.errors import UserError
 from ..core.registry import Registry, not_callable
 from ..tasks.task import DataLocations, Task
 
@@ -168,6 +169,10 @@ class InitRequest:
     cache: Path
     images: int = 0
     paths: Mapping[str, Path] = field(default_factory=dict)
+
+
+class MissingWeightsError(UserError):
+    """The weights are not on this machine, and cannot be downloaded."""
 
 
 class InitFamily(Protocol):

@@ -54,6 +54,10 @@ class LocalSource:
         """Read and check the splits at their stored size."""
         return read_npz(self.path, self.layout)
 
+    def load_labels(self, size: int, places: DataLocations) -> Mapping[str, Split]:
+        """Read and check all but the images."""
+        return read_npz(self.path, self.layout, pixels=False)
+
 
 def local_task(path: Path) -> Task:
     """Build a task from a TOML card, without opening its images.

@@ -13,6 +13,7 @@ from ...baselines.init import PretrainPlan, contract_of
 from ...baselines.weights.load_state_dict import write_tensors
 from ...baselines.weights.prepare import InputPreparation
 from ...core.files import claim_lock, sha256_file, write_bytes
+from ...core.progress import track_each
 from ...tasks.task import DataLocations, Split
 from ..schema.plan import TrainingConfig
 from ..schema.records import ValidationPoint
@@ -23,6 +24,7 @@ from .distributed import RankGroup
 from .in_memory_loader import MemoryImages
 from .mednet_cache import PretrainFacts, facts_path, read_pretrain_facts
 from .pretrain_result import PretrainSettings
+from .progress import PretrainDisplay
 from .sources import SourcePool, hold_out
 from .train_loop import run_training as train
 
@@ -99,8 +101,10 @@ def _train_in_parts(
     def attempt(parts: int) -> PretrainOutcome:
         cut = msgspec.structs.replace(settings, accumulate=parts)
         config = PretrainConfig(cut, pools, MemoryImages(images), RankGroup(device), plan.start)
-        with catch_short_memory(parts, cut.batch_size):
-            return train(config, PretrainCallbacks(evaluate_every=-(-cut.steps // EVALUATIONS)))
+        display = PretrainDisplay(cut.steps)
+        callbacks = PretrainCallbacks(evaluate_every=-(-cut.steps // EVALUATIONS), on_reading=display.show)
+        with catch_short_memory(parts, cut.batch_size), display.show_live():
+            return train(config, callbacks)
 
     return retry_in_parts(attempt)
 
@@ -112,7 +116,7 @@ def _load_pools(
     pools: list[SourcePool] = []
     images: list[Tensor] = []
     prepare = InputPreparation(contract_of(plan.start), plan.input_size)
-    for task, side in zip(plan.sources, plan.sizes, strict=True):
+    for task, side in track_each("reading source", list(zip(plan.sources, plan.sizes, strict=True))):
         splits = task.source.load(side, places)
         whole = _concatenate_splits([splits[name] for name in task.pretrain_splits])
         rng = np.random.default_rng([PRETRAIN_SEED, len(pools)])

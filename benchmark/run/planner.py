@@ -3,20 +3,21 @@
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from pathlib import Path
 
 import msgspec
 
-from ...baselines.init import InitCard, InitRequest
+from ...baselines.init import InitCard, InitRequest, MissingWeightsError
 from ...baselines.init_file import read_init_files
 from ...baselines.naming import NamedInit, read_inits
 from ...core.errors import StoppedError, UserError
 from ...core.files import cache_folder
-from ...tasks.task import DataLocations, Split, Task
+from ...tasks.task import DataLocations, Split, Task, load_labels
 from ..overlap.copies import data_identity
 from ..schema.plan import Cell, Fold, Plan, PlannedCell, TrainingConfig, key_of
 from ..schema.request import RunConfig
 from ..training.folds import fold_sizes, pool_splits
-from ..training.protocol import PROTOCOLS
+from ..training.protocol import PROTOCOLS, version_of
 from ..training.protocol_options import cell_options, resolve_protocol_options
 
 LONGER, LONGER_SEEDS = 4.0, 3
@@ -44,7 +45,7 @@ class ResolvedPlan:
 
     def load_pool(self, task: str, size: int) -> Split:
         """Read the labels, groups and columns of all images of a task, without pixels."""
-        return pool_splits(self.tasks[task].source.load(size, self.places))
+        return pool_splits(load_labels(self.tasks[task].source, size, self.places))
 
     @cached_property
     def pool_sizes(self) -> dict[tuple[str, int], int]:
@@ -98,7 +99,9 @@ def build_plan(
     val_shares = _val_shares(request, targets)
     inits = requested_inits(request)
     cards = {
-        (task.name, arch, init.name): init(_init_request(request, task, arch, init, known, places))
+        (task.name, arch, init.name): _resolve_init(
+            init, _init_request(request, task, arch, init, known, places)
+        )
         for task in targets
         for arch in request.archs
         for init in inits
@@ -139,6 +142,16 @@ def _fingerprints(
 def requested_inits(request: RunConfig) -> list[NamedInit]:
     """Parse `--inits`; errors as in `read_inits` and `read_init_files`."""
     return read_inits(request.inits, read_init_files(request.init_file))
+
+
+def _resolve_init(init: NamedInit, wanted: InitRequest) -> InitCard:
+    """Resolve an init; for an estimate, a stand-in for weights that are not on this machine."""
+    try:
+        return init(wanted)
+    except MissingWeightsError:
+        if wanted.places.assumed is None:
+            raise
+        return InitCard(init.name, "not on this machine", f"missing:{init.name}", file=Path(init.name))
 
 
 def _init_request(
@@ -244,16 +257,14 @@ def _group_cells(
     With `repeats`, the seed decides the choice of labels only: where all are used, every further seed has the
     result of the first, and needs its record.
     """
-    decisive = (
-        *identities,
-        encode_fields(request.recipe_for(group), PROTOCOLS[group.protocol].recipe_fields),
-    )
+    protocol = PROTOCOLS[group.protocol]
+    decisive = (*identities, encode_fields(request.recipe_for(group), protocol.recipe_fields))
     for fraction in request.fractions:
         first: tuple[str, ...] = ()
         for seed in request.repeat_seeds if folds else request.seeds:
             for view in [Fold(index=index, folds=folds) for index in range(folds)] or [msgspec.UNSET]:
                 cell = msgspec.structs.replace(group, labels=fraction, seed=seed, view=view)
-                key = key_of(cell, *decisive)
+                key = key_of(cell, *decisive, protocol_version=version_of(protocol))
                 yield PlannedCell(cell=cell, key=key, needs=(*needs, *first))
                 if repeats and fraction == 1:
                     first = first or (key,)
@@ -263,14 +274,16 @@ def _longer_cells(
     request: RunConfig, made: Sequence[PlannedCell], identities: tuple[str, ...]
 ) -> Iterator[PlannedCell]:
     """Yield the controls of a group's cells: more passes, at the rate that the ordinary cell chose."""
-    if "passes" not in PROTOCOLS[made[0].cell.protocol].recipe_fields:
+    protocol = PROTOCOLS[made[0].cell.protocol]
+    if "passes" not in protocol.recipe_fields:
         return
     fractions, seeds = {request.fractions[0], request.fractions[-1]}, request.seeds[:LONGER_SEEDS]
     for planned in made:
         if planned.cell.fraction in fractions and planned.cell.seed in seeds:
             cell = msgspec.structs.replace(planned.cell, longer=LONGER)
-            decisive = encode_fields(request.recipe_for(cell), PROTOCOLS[cell.protocol].recipe_fields)
-            yield PlannedCell(cell=cell, key=key_of(cell, *identities, decisive), needs=(planned.key,))
+            decisive = encode_fields(request.recipe_for(cell), protocol.recipe_fields)
+            key = key_of(cell, *identities, decisive, protocol_version=version_of(protocol))
+            yield PlannedCell(cell=cell, key=key, needs=(planned.key,))
 
 
 def _unique_cells(cells: Iterator[PlannedCell]) -> Iterator[PlannedCell]:

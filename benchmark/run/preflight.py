@@ -1,6 +1,8 @@
 """Checks before the first cell: device, input sizes, weights, data."""
 
 from collections.abc import Mapping
+from dataclasses import replace
+from functools import partial
 from itertools import pairwise
 
 import msgspec
@@ -13,7 +15,7 @@ from ...baselines.weights.input_spec import preprocessing_warnings
 from ...baselines.weights.transform import check_transform
 from ...core.errors import UserError
 from ...tasks.subgroups import check_subgroups
-from ...tasks.task import Split, Task
+from ...tasks.task import Split, Task, load_labels
 from ..overlap.copies import copies_in, dropped_copies, without_copies
 from ..pretraining.mednet_cache import read_pretrain_facts
 from ..schema.plan import Fold, PlannedCell
@@ -38,7 +40,7 @@ def resolve_device(wanted: str) -> str:
 
 
 def check_before_run(resolved: ResolvedPlan, waiting: list[PlannedCell]) -> list[str]:
-    """Run each arch, load each checkpoint and read all data of waiting cells; return warnings.
+    """Run each arch, load each checkpoint and read the labels of waiting cells; return warnings.
 
     Raises:
         UserError: an arch, checkpoint, task, size or option of a protocol does not fit.
@@ -65,7 +67,7 @@ def check_before_run(resolved: ResolvedPlan, waiting: list[PlannedCell]) -> list
         elif card.transform:
             check_transform(card.transform, cell.arch, cell.input_size)
     for (_, size), task in _data_to_read(resolved, waiting).items():
-        splits = task.source.load(size, resolved.places)
+        splits = load_labels(task.source, size, resolved.places)
         check_subgroups(f"Task '{task.name}'", splits)
         if task.name in resolved.tasks.keys() - resolved.val_shares.keys():
             _check_classes(task, splits)
@@ -107,6 +109,8 @@ def equal_fraction_warnings(resolved: ResolvedPlan, waiting: list[PlannedCell]) 
         enough = 2 * LEAST_PER_CLASS * len(task.classes)
         if len(shares) < 2 or shares[0] * train > enough:  # no need to read the data
             continue
+        if task.source.missing(size, replace(resolved.places, assumed=None)):
+            continue  # an estimate before the download
         train_val = _train_and_val(resolved, name, size, seed)
         chosen = [choose_subset(*train_val, share, seed, resolved.request.resample) for share in shares]
         for (low, few), (high, more) in pairwise(zip(shares, chosen, strict=True)):
@@ -125,7 +129,7 @@ def _train_and_val(resolved: ResolvedPlan, task: str, size: int, seed: int) -> t
         pool = resolved.load_pool(task, size)
         rows = fold_rows(pool, Fold(index=0, folds=resolved.request.folds), seed, share)
         return pool.at(rows.train), pool.at(rows.val)
-    splits = resolved.tasks[task].source.load(size, resolved.places)
+    splits = load_labels(resolved.tasks[task].source, size, resolved.places)
     return splits["train"], splits["val"]
 
 
@@ -140,8 +144,10 @@ def dedupe_sentences(resolved: ResolvedPlan, waiting: list[PlannedCell]) -> list
             sentences.append(f"{name}: --dedupe drops nothing: equal images are in one fold")
             continue
         task = resolved.tasks[name]
-        splits = task.source.load(size, resolved.places)
-        found = copies_in(task, splits, task.source.fingerprint(size, resolved.places))
+        splits = load_labels(task.source, size, resolved.places)
+        fingerprint = task.source.fingerprint(size, resolved.places)
+        read = partial(task.source.load, size, resolved.places)  # equal pixels are searched once, and cached
+        found = copies_in(task, splits, fingerprint, read)
         sentences += dropped_copies(task, splits, without_copies(task, splits, found, dedupe), dedupe)
     return sentences
 

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from ...core.errors import UserError
 from ...core.files import open_regular, read_regular, sha256_file, write_bytes
+from ...core.progress import track
 from .plan import Cell, read_plan, upgrade_cell
 from .split_overlap import SplitOverlap
 
@@ -296,7 +297,11 @@ class RecordStore:
     def read_all(self) -> Iterator[Record]:
         """Iterate over the readable records, sorted by key."""
         keys = sorted(path.stem for path in self.records.glob("*.json"))
-        return (record for record in map(self.read, keys) if record is not None)
+        with track("reading", len(keys), "records") as advance:
+            for key in keys:
+                if (record := self.read(key)) is not None:
+                    yield record
+                advance()
 
     def refuse_old_format(self) -> None:
         """Raise `UserError` for a run of version 0.1: its records do not mix with new ones."""

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...core.errors import UserError
-from ...tasks.task import SPLITS, Split
+from ...tasks.task import SPLITS, Split, no_pixels
 from ..schema.plan import Fold
 from .subsets import LabelSubset, choose_subset, one_hot, subset_digest
 
@@ -36,7 +36,7 @@ def pool_splits(splits: Mapping[str, Split]) -> Split:
     groups = [part.groups for part in parts if part.groups is not None]
     known = [part.patient_known for part in parts if part.patient_known is not None]
     return Split(
-        np.empty((sum(map(len, parts)), 0, 0), np.uint8),
+        no_pixels(sum(map(len, parts))),
         np.concatenate([part.labels for part in parts]),
         np.concatenate(groups) if len(groups) == len(parts) else None,
         {name: np.concatenate([part.columns[name] for part in parts]) for name in parts[0].columns},

@@ -7,12 +7,13 @@ import re
 import sys
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
 
+from ...core.progress import track
 from ..schema.records import ValidationPoint
 
 _T = TypeVar("_T")
@@ -134,8 +135,13 @@ def fit(
         ShortMemoryError: memory was short, and a batch can be divided into more parts. The model must be
             discarded: batch norm and optimizer may have taken half a step.
     """
-    with catch_short_memory(feed.parts, feed.batch_size):
-        return _train(model, feed, hyper, validate)
+    with catch_short_memory(feed.parts, feed.batch_size), track("training", feed.steps, "steps") as advance:
+
+        def batch(step: int) -> tuple[Tensor, Tensor]:
+            advance()
+            return feed.batch(step)
+
+        return _train(model, replace(feed, batch=batch), hyper, validate)
 
 
 def _train(

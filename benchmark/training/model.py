@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from ...baselines.weights.archs import feature_width
 from ...baselines.weights.prepare import InputPreparation
+from ...core.progress import track
 from .loop import autocast_precision, free_memory, is_short_memory, seed_torch
 
 EVAL_BATCH = 256
@@ -88,9 +89,11 @@ def outputs_of(model: nn.Module, prepare: InputPreparation, images: Tensor) -> T
     while True:
         try:
             parts = []
-            for batch in images.split(size):
-                with autocast_precision(images.device):
-                    parts.append(model(prepare(batch)).float())
+            with track("predicting", len(images), "images") as advance:
+                for batch in images.split(size):
+                    with autocast_precision(images.device):
+                        parts.append(model(prepare(batch)).float())
+                    advance(len(batch))
             return torch.cat(parts)
         except RuntimeError as error:
             if size == 1 or not is_short_memory(error):

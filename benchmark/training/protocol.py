@@ -102,6 +102,41 @@ class CostEstimate:
     seen: float = 0.0
     """Images in forward passes only."""
     solver_seconds: float = 0.0
+    batch: int = 0
+    """Images per training step; 0 is the run's `batch_size`."""
+    validations: int = 0
+    """Validations during the trainings."""
+    least_share: float = 1.0
+    """Smallest share of the steps, which early stopping may reach."""
+
+
+@dataclass(frozen=True)
+class SolverProblem:
+    """Size of the problem that a solver on frozen features has to solve.
+
+    Attributes:
+        outputs: models to fit: labels of a multilabel task, 1 for two classes, otherwise classes.
+        features: width of the backbone's output.
+    """
+
+    train: int
+    val: int
+    test: int
+    outputs: int
+    features: int
+
+
+@dataclass(frozen=True)
+class SolverWork:
+    """Work of a solver: products of a matrix [rows, features] with one [features, columns].
+
+    Attributes:
+        multiply_adds: of all products together.
+        columns: width of the narrower matrix, which decides the speed.
+    """
+
+    multiply_adds: float
+    columns: int
 
 
 class BenchProtocol(Protocol):
@@ -109,6 +144,8 @@ class BenchProtocol(Protocol):
 
     recipe_fields: tuple[str, ...] = ()
     """Fields of the recipe that decide the result; only these enter a cell's key."""
+    version: int = 1
+    """Raised when new records become incomparable with the protocol's old ones; optional for a plug-in."""
     frozen: bool = False
     """Whether the backbone does not change, so that features can be shared."""
     options: type[msgspec.Struct] = NoProtocolOptions
@@ -122,6 +159,10 @@ class BenchProtocol(Protocol):
         """Estimate the cost of one `score` cell from numbers of images."""
         ...
 
+    def solver_work(self, recipe: TrainingConfig, problem: SolverProblem) -> SolverWork | None:
+        """Estimate the work of a solver on frozen features, None without one; optional for a plug-in."""
+        return None
+
     def cell_options(self, options: Any, arch: str) -> dict[str, OptionValue]:
         """Return the options that decide the result on `arch`; an empty dict leaves the key as without."""
         fields = msgspec.structs.fields(options)  # also those that `omit_defaults` leaves out of JSON
@@ -134,6 +175,11 @@ class BenchProtocol(Protocol):
 def options_type(protocol: BenchProtocol) -> type[msgspec.Struct]:
     """Return the type of a protocol's options, also of a plug-in's without that attribute."""
     return getattr(protocol, "options", NoProtocolOptions)
+
+
+def version_of(protocol: BenchProtocol) -> int:
+    """Return the version of a protocol, also of a plug-in's without that attribute."""
+    return getattr(protocol, "version", 1)
 
 
 PROTOCOL_PARTS = ("recipe_fields", "frozen", "score", "work")

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...core.files import write_bytes
-from ...tasks.task import Split
+from ...tasks.task import Split, Task
 
 _Index = NDArray[np.int64]
 LEAST_PER_CLASS = 2
@@ -54,6 +54,15 @@ def subset_digest(*parts: _Index) -> str:
     for part in parts:
         digest.update(len(part).to_bytes(8, "little") + part.astype("<i8").tobytes())
     return f"sha256:{digest.hexdigest()}"
+
+
+def subset_size(task: Task, count: int, fraction: float) -> int:
+    """Return how many of `count` images `choose_subset` takes, from the card alone.
+
+    Exact without groups where the share holds each class at least `LEAST_PER_CLASS` times.
+    """
+    least = 1 if task.kind == "multilabel" else LEAST_PER_CLASS * len(task.classes)
+    return min(count, max(round(fraction * count), least))
 
 
 def one_hot(labels: NDArray[np.int64], classes: int = 0) -> NDArray[np.bool_]:

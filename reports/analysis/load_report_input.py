@@ -18,6 +18,7 @@ from ...benchmark.audits.leakage.outcome import LeakageAudit, read_leakage
 from ...benchmark.schema.plan import Cell, Fold, Plan, PlannedCell, read_plan
 from ...benchmark.schema.records import InitFacts, MetricFacts, Record, RecordStore, TaskFacts
 from ...core.errors import UserError
+from ...core.progress import show_phase
 from ..statistics.paired import MARGIN
 from ..statistics.stats import MetricStat, describe_groups
 from .merge_folds import merge_folds
@@ -120,6 +121,7 @@ def _merge_plans(plans: Sequence[Plan]) -> Plan | None:
     return msgspec.structs.replace(plans[-1], cells=tuple(cells.values()))
 
 
+@show_phase("reading the run")
 def load_report_input(folders: Sequence[Path], margin: float = MARGIN) -> ReportInput:
     """Read one run directory, or several as one.
 

@@ -4,6 +4,7 @@ from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+from ...core.progress import track_each
 from ..analysis.flags import leaks
 from ..analysis.report_input import ReportInput
 from ..answers import ANSWER_ORDER
@@ -44,7 +45,7 @@ class ReportPage:
 def build_page(results: ReportInput) -> ReportPage:
     """Build every registered section and sort them."""
     names = sorted(SECTIONS, key=lambda name: _place(name, SECTION_ORDER))
-    found = ((name, _content(name, SECTIONS[name], results)) for name in names)
+    found = ((name, _content(name, SECTIONS[name], results)) for name in track_each("section", names))
     sections = [(name, content) for name, content in found if content]
     return ReportPage(
         title="mednet-bench report",

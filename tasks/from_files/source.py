@@ -1,10 +1,10 @@
 """`ImageSource` of a task from files."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from ..task import SPLITS, DataLocations, MissingFile, Split
+from ..task import SPLITS, DataLocations, MissingFile, Split, no_pixels
 from .find import list_task_files
 from .prepared import prepare_task
 from .schema import FilesSpec
@@ -44,3 +44,8 @@ class FilesSource:
         """Open the splits at a size; `UserError` as `prepare_task`."""
         folder = prepare_task(self.spec, size).folder
         return {name: folder.split(name) for name in SPLITS}
+
+    def load_labels(self, size: int, places: DataLocations) -> Mapping[str, Split]:
+        """Open the splits without the images, which `load` maps and does not read."""
+        splits = self.load(size, places)
+        return {name: replace(split, images=no_pixels(len(split))) for name, split in splits.items()}

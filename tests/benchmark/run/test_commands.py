@@ -147,7 +147,7 @@ def test_plan_of_a_finished_run_has_nothing_to_estimate(mednet_bench: CommandLin
     assert ended.stdout == "all 8 cells have their records\n"
     ended = mednet_bench("plan", *FINISHED, "--seeds", "3,4", "--estimate-only", "--out", finished)
     assert ended.returncode == 0, ended.stderr
-    assert re.fullmatch(r"8 of 16 cells on cpu: between .+ and .+\n", ended.stdout)
+    assert re.match(r"8 of 16 cells on cpu: between .+ and .+\ncells: 4 linear, 4 knn; ", ended.stdout)
 
 
 def test_report_writes_to_the_folder_of_its_option_and_its_lines_go_to_standard_output(

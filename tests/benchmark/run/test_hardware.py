@@ -5,6 +5,7 @@ import subprocess
 import sys
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import torch
@@ -12,10 +13,12 @@ from processes import SMALL, CommandLine, planned_records
 
 from mednet_bench.benchmark.run import estimate, executor
 from mednet_bench.benchmark.run.executor import WorkerArgs
+from mednet_bench.benchmark.run.machine_probe import NetworkTimes
 from mednet_bench.benchmark.run.scheduler import ResumeRules
 from mednet_bench.benchmark.schema import provenance
 from mednet_bench.benchmark.schema.request import RunConfig
 from mednet_bench.core import hardware
+from mednet_bench.experiment import plan_run
 
 CHOICES = ("GOMP_SPINCOUNT", "OMP_WAIT_POLICY", "KMP_BLOCKTIME")
 
@@ -169,14 +172,24 @@ def test_processes_divide_the_time_by_what_they_share(
     assert hardware.speedup(device, jobs) == speed
 
 
-def test_more_processes_than_cells_make_nothing_faster(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_more_processes_than_cells_make_nothing_faster(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     asked: list[int] = []
     monkeypatch.setattr(estimate, "speedup", lambda device, jobs: asked.append(jobs) or (1.0, float(jobs)))
-    monkeypatch.setattr(estimate, "probe_rates", lambda *_: estimate.ImageRates(1.0, 1.0))
-    monkeypatch.setattr(estimate, "_cell_cost", lambda *_: (estimate.CostEstimate(trained=60.0), False))
-    cell = SimpleNamespace(cell=SimpleNamespace(arch="a", input_size=28))
-    found = estimate.estimate_seconds(SimpleNamespace(), [cell, cell], "cpu", 8)  # type: ignore[arg-type, list-item]
-    assert asked == [2] and (found.low, found.high) == (60.0, 120.0 * estimate.SLOWDOWN)
+    options: dict[str, Any] = {
+        "tasks": "phantom-organ",
+        "protocols": "knn",
+        "inits": "scratch",
+        "seeds": "0,1",
+        "fractions": "1",
+    }
+    planned = plan_run(RunConfig(out=str(tmp_path / "run"), **options))
+    probe = SimpleNamespace(network=lambda *_: NetworkTimes(0.0, 1.0, 0.0), multiply_adds=lambda *_: 1e30)
+    found = estimate.estimate_plan(planned.resolved, planned.waiting, "cpu", 8, probe).seconds  # type: ignore[arg-type]
+    images = 2 * 840  # of train, val and test, for the weights of each seed
+    assert asked == [2]
+    assert found.low == pytest.approx(images / 2) and found.high == pytest.approx(images * estimate.SLOWDOWN)
 
 
 @pytest.mark.slow

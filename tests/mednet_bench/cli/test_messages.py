@@ -64,7 +64,8 @@ def test_every_command_has_the_same_options_for_messages_under_other() -> None:
 
 def test_by_default_messages_are_lines_on_standard_error(command) -> None:
     result = command("run", *SMALL, "--no-report")
-    first, second = result.stderr.splitlines()
+    first, estimate, second = result.stderr.splitlines()
+    assert estimate.startswith("Estimate: between ")
     assert first == "1 of 1 cells to compute on cpu; records in run/records"
     assert re.fullmatch(r"\[1/1\] phantom-organ scratch knn 1 seed 0 test AUC 0\.\d{3} \(.+\)", second)
     assert result.stdout == ""
