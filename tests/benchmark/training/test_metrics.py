@@ -17,13 +17,16 @@ from sklearn import metrics as reference
 from mednet_bench.benchmark.schema.records import PRIMARY_METRIC, MetricFacts
 from mednet_bench.benchmark.training.metrics import (
     BUILT_IN_METRICS,
+    LEAST_EVENTS,
     METRICS,
     MetricValues,
     Predictions,
     UndefinedMetricError,
     compute_metrics,
     describe_metric,
+    fewest_events,
     log_loss,
+    loss_chooses,
     metric_facts,
     primary_value,
 )
@@ -235,6 +238,30 @@ def test_the_loss_that_chooses_is_that_of_the_kind_of_task(kind: str) -> None:
     # one certain error is dear, but not infinite: it must not decide alone among 50 images
     certain = Predictions("binary", one_hot(np.array([0, 1]), 2), np.eye(2)[[0, 0]])
     assert log_loss(certain.truth, certain.scores, "binary") == pytest.approx(-np.log(1e-7) / 2, rel=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("positives", "images", "events"),
+    [
+        ([30, 70], 100, 30),  # two classes: the rarer one
+        ([50, 30, 12, 8], 100, 8),  # one of several classes
+        ([50, 97], 100, 3),  # a finding of nearly every image: what is rare is its absence
+        ([50, 0], 100, 0),
+        ([0, 0], 0, 0),
+    ],
+)
+def test_events_are_counted_in_the_class_that_has_fewest(
+    positives: list[int], images: int, events: int
+) -> None:
+    truth = np.arange(images)[:, None] < np.array(positives)
+    assert fewest_events(truth) == events
+
+
+@pytest.mark.parametrize(("classes", "few"), [(2, True), (2, False), (9, True), (9, False)])
+def test_the_loss_chooses_by_events_of_a_class_not_by_images(classes: int, few: bool) -> None:
+    # 19 images of the rarest class decide, however many images the others have
+    counts = [LEAST_EVENTS - few, *[3 * LEAST_EVENTS] * (classes - 1)]
+    assert loss_chooses(one_hot(np.repeat(np.arange(classes), counts))) == few
 
 
 @pytest.mark.parametrize("kind", KINDS)
