@@ -148,7 +148,7 @@ class TaskTraining:
             return ValidationResult(math.inf, None)
         truth = one_hot(labels, len(self.job.task.classes))
         score = primary_value(Predictions(kind, truth, to_probabilities(logits, kind)))
-        return ValidationResult(loss, score, by_loss=loss_chooses(truth))
+        return ValidationResult(loss, score, by_loss=loss_chooses(kind, truth))
 
     def grams(self) -> dict[str, Gram]:
         """Return the Gram matrix of each stage's features of some validation images; see `cka`."""

@@ -360,20 +360,22 @@ def log_loss(truth: NDArray[np.bool_], scores: _Array, kind: str) -> float:
     return float(-np.log(scores[truth]).mean())
 
 
-LEAST_EVENTS = 20
-"""Validation events per class from which the AUC chooses, and below which the loss does: by the test AUC of
-what each chooses among real trainings; docs/science.md has the table."""
+LEAST_EVENTS = 50
+"""Validation events from which the AUC chooses; with fewer the loss does. see docs/science.md."""
 
 
-def fewest_events(truth: NDArray[np.bool_]) -> int:
-    """Return the smallest number of positives, or of negatives, that a class has in labels [n, classes]."""
-    positives = truth.sum(axis=0)
-    return int(np.minimum(positives, len(truth) - positives).min())
+def count_events(kind: str, truth: NDArray[np.bool_]) -> int:
+    """Return the events of labels [n, classes]: per class the fewer of positives and negatives, summed.
+
+    The two classes of a binary task have the same events, which count once.
+    """
+    positives = truth[:, 1 if kind == "binary" else 0 :].sum(axis=0)
+    return int(np.minimum(positives, len(truth) - positives).sum())
 
 
-def loss_chooses(truth: NDArray[np.bool_]) -> bool:
+def loss_chooses(kind: str, truth: NDArray[np.bool_]) -> bool:
     """Whether the loss, and not the AUC, chooses hyper-parameters on these labels [n, classes]."""
-    return fewest_events(truth) < LEAST_EVENTS
+    return count_events(kind, truth) < LEAST_EVENTS
 
 
 DRAWS = 200

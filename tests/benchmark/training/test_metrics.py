@@ -23,8 +23,8 @@ from mednet_bench.benchmark.training.metrics import (
     Predictions,
     UndefinedMetricError,
     compute_metrics,
+    count_events,
     describe_metric,
-    fewest_events,
     log_loss,
     loss_chooses,
     metric_facts,
@@ -241,27 +241,27 @@ def test_the_loss_that_chooses_is_that_of_the_kind_of_task(kind: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("positives", "images", "events"),
+    ("kind", "positives", "images", "events"),
     [
-        ([30, 70], 100, 30),  # two classes: the rarer one
-        ([50, 30, 12, 8], 100, 8),  # one of several classes
-        ([50, 97], 100, 3),  # a finding of nearly every image: what is rare is its absence
-        ([50, 0], 100, 0),
-        ([0, 0], 0, 0),
+        ("binary", [70, 30], 100, 30),  # both columns have the same events
+        ("multiclass", [60, 30, 10], 100, 40 + 30 + 10),
+        ("multilabel", [30, 97], 100, 30 + 3),  # of a finding that nearly all have, its absence is rare
+        ("multilabel", [30, 0], 100, 30),
+        ("ordinal", [0, 0, 0], 0, 0),
     ],
 )
-def test_events_are_counted_in_the_class_that_has_fewest(
-    positives: list[int], images: int, events: int
+def test_an_event_is_the_rarer_side_of_a_class(
+    kind: str, positives: list[int], images: int, events: int
 ) -> None:
     truth = np.arange(images)[:, None] < np.array(positives)
-    assert fewest_events(truth) == events
+    assert count_events(kind, truth) == events
 
 
-@pytest.mark.parametrize(("classes", "few"), [(2, True), (2, False), (9, True), (9, False)])
-def test_the_loss_chooses_by_events_of_a_class_not_by_images(classes: int, few: bool) -> None:
-    # 19 images of the rarest class decide, however many images the others have
-    counts = [LEAST_EVENTS - few, *[3 * LEAST_EVENTS] * (classes - 1)]
-    assert loss_chooses(one_hot(np.repeat(np.arange(classes), counts))) == few
+@pytest.mark.parametrize("few", [True, False])
+def test_events_decide_whether_the_loss_chooses_and_images_do_not(few: bool) -> None:
+    events = LEAST_EVENTS - few
+    assert loss_chooses("binary", one_hot(np.repeat([0, 1], [1000, events]))) == few
+    assert loss_chooses("multiclass", one_hot(np.arange(events) % 9)) == few
 
 
 @pytest.mark.parametrize("kind", KINDS)
