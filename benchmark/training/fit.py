@@ -23,15 +23,13 @@ from .loop import (
     fit,
     seed_torch,
 )
-from .metrics import Predictions, primary_value
+from .metrics import Predictions, loss_chooses, primary_value
 from .model import ImageClassifier, loss_of, outputs_of, place_model, to_probabilities
 from .protocol import EvalContext
 from .subsets import one_hot
 
 STATISTICS_IMAGES = 512
 """Most training images from which batch-norm statistics are estimated."""
-FEW_VALIDATION = 50
-"""Validation images below which the loss, and not the AUC, chooses the epoch and the learning rate."""
 
 
 @dataclass(eq=False)
@@ -150,7 +148,7 @@ class TaskTraining:
             return ValidationResult(math.inf, None)
         truth = one_hot(labels, len(self.job.task.classes))
         score = primary_value(Predictions(kind, truth, to_probabilities(logits, kind)))
-        return ValidationResult(loss, score, few=len(labels) < FEW_VALIDATION)
+        return ValidationResult(loss, score, by_loss=loss_chooses(kind, truth))
 
     def grams(self) -> dict[str, Gram]:
         """Return the Gram matrix of each stage's features of some validation images; see `cka`."""

@@ -99,14 +99,14 @@ class ValidationResult:
 
     loss: float
     score: float | None
-    few: bool = False
-    """Few images, so that the loss is more stable: an AUC over 2 and 6 images has 13 values."""
+    by_loss: bool = False
+    """Whether the loss alone decides; see `loss_chooses`."""
 
     def beats(self, other: "ValidationResult | None") -> bool:
-        """Whether the score is higher, or the loss lower if scores tie, are undefined or noisy."""
+        """Whether the score is higher, or the loss lower if it decides, or scores tie or are undefined."""
         if other is None:
             return True
-        if self.few or self.score is None or other.score is None or abs(self.score - other.score) <= 1e-9:
+        if self.by_loss or self.score is None or other.score is None or abs(self.score - other.score) <= 1e-9:
             return self.loss < other.loss
         return self.score > other.score
 

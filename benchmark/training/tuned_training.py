@@ -125,7 +125,7 @@ class TunedTraining(BenchProtocol):
                 predicted.append(None)
                 failures.append(str(failure))
                 continue
-            scores.append(-fitted.best.loss if fitted.best.few else fitted.best.score)
+            scores.append(-fitted.best.loss if fitted.best.by_loss else fitted.best.score)
             on_val = training.predict("val")
             predicted.append(on_val)
             if kept is None or fitted.best.beats(kept[2].best):
@@ -139,9 +139,10 @@ class TunedTraining(BenchProtocol):
             if one is None or two is None:  # it diverged
                 return float(two is None)
             truth = one_hot(job.labels("val"), len(job.task.classes))
-            return share_of_wins(job.task.kind, truth, one, two, fitted.best.few)
+            return share_of_wins(job.task.kind, truth, one, two, fitted.best.by_loss)
 
-        criterion = "negative validation loss" if fitted.best.few else "validation AUC, then validation loss"
+        by_auc = "validation AUC, then validation loss"
+        criterion = "negative validation loss" if fitted.best.by_loss else by_auc
         choice = describe_choice("lr", job.recipe.lr_grid, tuple(scores), at, criterion, wins)
         return BestTraining(training, fitted, choice, before, on_val)
 

@@ -144,10 +144,10 @@ def test_the_weights_of_the_best_validation_are_kept(
     assert not all(torch.equal(seen[-1][name], value) for name, value in seen[best].items())
 
 
-def test_few_validation_images_are_judged_by_their_loss() -> None:
-    low, high = ValidationResult(0.4, 0.6, few=True), ValidationResult(0.5, 0.9, few=True)
+def test_where_the_loss_chooses_the_score_is_ignored() -> None:
+    low, high = ValidationResult(0.4, 0.6, by_loss=True), ValidationResult(0.5, 0.9, by_loss=True)
     assert low.beats(high) and not high.beats(low)
-    low, high = replace(low, few=False), replace(high, few=False)
+    low, high = replace(low, by_loss=False), replace(high, by_loss=False)
     assert high.beats(low) and not low.beats(high)
 
 
