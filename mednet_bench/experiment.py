@@ -18,6 +18,7 @@ from .benchmark.schema.request import RunConfig
 from .benchmark.training.protocol import PROTOCOLS
 from .core.errors import StoppedError
 from .core.files import cache_folder, sweep, writable_folder
+from .core.hardware import process_count
 from .core.progress import show_downloads
 from .reports.analysis.verdicts import detectable_difference
 from .reports.elements.format import count_noun
@@ -106,7 +107,7 @@ class PlannedRun:
         """Estimate the time that the waiting cells take, after timing every network; None without any."""
         if self.device is None:
             return None
-        jobs = self.resolved.request.jobs
+        jobs = _count_processes(self.resolved.request, self.device)
         return run.estimate.estimate_seconds(self.resolved, self.waiting, self.device, jobs)
 
 
@@ -144,12 +145,13 @@ def compute_run(
     waiting = pending_cells(resolved, store, rules)
     if waiting:
         device = run.preflight.resolve_device(config.device)
+        jobs = _count_processes(config, device)
         _check(resolved, waiting)
         resolved.plan.write(folder)  # only now: a refused request keeps the last plan
         share = f"{len(waiting)} of {len(resolved.plan.cells)}"
         _LOG.info(f"{share} cells to compute on {device}; records in {folder}/records")
         new_rules = rules.for_new_run(waiting, store)
-        run.executor.execute_cells(resolved, waiting, new_rules, config.jobs, device, on_record)
+        run.executor.execute_cells(resolved, waiting, new_rules, jobs, device, on_record)
         check_folder(folder)
     else:
         resolved.plan.write(folder)
@@ -164,6 +166,10 @@ def compute_run(
         if sentence:
             _LOG.warning(f"warning: {task}: {sentence}")
     return done
+
+
+def _count_processes(config: RunConfig, device: str) -> int:
+    return process_count(device, config.jobs, config.per_gpu)
 
 
 def log_failures(failed: Sequence[Record], config: RunConfig) -> None:

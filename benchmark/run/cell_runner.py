@@ -87,7 +87,8 @@ class CellRunner:
         fingerprint = self.resolved.check_unchanged(card, size)  # may have changed while reading
         found, dedupe = copies_in(card, splits, fingerprint), self.resolved.request.dedupe
         splits = without_copies(card, splits, found, dedupe) if dedupe else splits
-        return DeviceSplits(splits, data_identity(fingerprint, dedupe), self.device, found.after(dedupe))
+        identity, shared = data_identity(fingerprint, dedupe), max(1, self.resolved.request.per_gpu)
+        return DeviceSplits(splits, identity, self.device, found.after(dedupe), shared)
 
     def _eval_context(self, cell: Cell) -> EvalContext:
         data = self.data(cell.task, cell.size)
@@ -106,6 +107,7 @@ class CellRunner:
             recipe=self.resolved.request.recipe_for(cell),
             device=self.device,
             cache=cache_folder(),
+            cuda_graphs=self.resolved.request.cuda_graphs,
         )
 
     def _init_card(self, cell: Cell) -> InitCard:
@@ -190,7 +192,8 @@ class CellRunner:
         if not cached:
             check_data()
         # checked again: data may change while waiting for another process, or while reading
-        facts = pretrain_automatic(plan, recipe, places, self.device, card.file, check_data)
+        graphs = self.resolved.request.cuda_graphs
+        facts = pretrain_automatic(plan, recipe, places, self.device, card.file, check_data, graphs)
         images = sum(facts.images.values())
         return msgspec.structs.replace(
             self._new_record(planned),
@@ -200,7 +203,7 @@ class CellRunner:
             hashes=ContentHashes(weights=f"sha256:{facts.sha256}"),
             init=init_facts(card, None),
             seconds=facts.seconds,
-            notes=(*((CACHED_WEIGHTS_NOTE,) if cached else ()), *_parts_note(facts.parts)),
+            notes=(*((CACHED_WEIGHTS_NOTE,) if cached else ()), *_parts_note(facts.parts), *facts.notes),
         )
 
 
