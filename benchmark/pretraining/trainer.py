@@ -110,7 +110,7 @@ class PretrainTrainer:
             return (torch.full((), self.rate(step), device=self.device), *self._early[step - first])
 
         repeatable = RepeatableStep(self._whole_step, inputs, self._state, first, self.settings.steps)
-        self.graph, _ = record_step(self.graph_key, repeatable, torch.device(self.device))
+        self.graph = record_step(self.graph_key, repeatable, torch.device(self.device))
         self.counts.pending = 0
         if self.graph is None:
             self._plain_rates()

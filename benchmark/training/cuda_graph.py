@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Hashable, Iterable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 
 import torch
@@ -57,6 +58,7 @@ class RecordedGraph:
         self.replay, self.output = record(lambda: run(*self.inputs))
 
     def __call__(self, *inputs: Tensor) -> Tensor:
+        """Return the output for inputs of the recorded shapes."""
         for place, value in zip(self.inputs, inputs, strict=True):
             place.copy_(value, non_blocking=True)
         self.replay()
@@ -72,20 +74,17 @@ def record(body: Callable[[], Tensor]) -> tuple[Callable[[], object], Tensor]:
     return graph.replay, output
 
 
-def record_step(
-    key: Hashable, step: RepeatableStep, device: torch.device
-) -> tuple[RecordedGraph | None, str]:
+def record_step(key: Hashable, step: RepeatableStep, device: torch.device) -> RecordedGraph | None:
     """Record a step, after a check at the first use of `key` in this process; the state is unchanged.
 
-    Returns:
-        The graph, or None and the reason why there is none.
+    Returns None where steps must be taken without a graph; `graph_notes` says why.
 
     Raises:
         torch.OutOfMemoryError: the GPU's memory is too small.
     """
-    if refusal := _refusals.get(key):
-        return None, refusal
-    start = _StateCopy(step.state)
+    if _refusals.get(key):
+        return None
+    start, graph = _StateCopy(step.state), None
     try:
         with warnings.catch_warnings():
             warnings.filterwarnings(
@@ -102,8 +101,7 @@ def record_step(
         _refusals[key] = f"it cannot be recorded ({str(error).strip().splitlines()[0]})"
     finally:
         start.restore()
-    refusal = _refusals[key]
-    return (None, refusal) if refusal else (graph, "")
+    return None if _refusals[key] else graph
 
 
 class RecordedForwards:
@@ -191,7 +189,7 @@ class _StateCopy:
         )
 
 
-def _same_draws(device: torch.device) -> torch.random.fork_rng:  # type: ignore[name-defined]
+def _same_draws(device: torch.device) -> AbstractContextManager[None]:
     """Restore torch's random generators after the block."""
     return torch.random.fork_rng(devices=[device] if device.type == "cuda" else [])
 
@@ -213,7 +211,8 @@ def _difference(step: RepeatableStep, graph: RecordedGraph, start: _StateCopy, d
         return f"losses of the first {len(numbers)} steps differ by up to {gap:.3g}"
     way, apart = float((weights - before).norm()), float((weights - others).norm())
     if apart > MOVED_TOLERANCE * way:
-        return f"weights after {len(numbers)} steps differ by {apart / max(way, 1e-12):.0%} of the way they moved"
+        share = apart / max(way, 1e-12)
+        return f"weights after {len(numbers)} steps differ by {share:.0%} of the way they moved"
     return ""
 
 

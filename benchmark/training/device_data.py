@@ -15,7 +15,7 @@ from ...tasks.task import Split
 from ..schema.split_overlap import SplitOverlap
 
 HELD_SHARE = 0.5
-"""Share of a GPU's free memory that the images of a split may take."""
+"""Share of a GPU's free memory that the images of a split may take; more stay in host memory."""
 
 
 @dataclass(eq=False)
@@ -48,7 +48,7 @@ class DeviceSplits:
 
 
 def holding_device(count: int, device: str, processes: int = 1) -> str:
-    """Return where to keep `count` bytes of images: the device, or "cpu" beyond a share of its free memory."""
+    """Return where to keep `count` bytes of images: on the device, or on "cpu" if they are too many."""
     if not device.startswith("cuda"):
         return device
     free, _ = torch.cuda.mem_get_info(device)

@@ -287,7 +287,7 @@ class TrainingSteps:
         rates = [self.hyper.rate(step, feed.steps) for step in range(feed.steps)]
         self.rates = torch.tensor([[rate * scale for scale in scales] for rate in rates], device=device)
         step = RepeatableStep(self._graph_body, self._graph_inputs, self._state, 0, feed.steps)
-        self.graph, _ = record_step(graph_key, step, device)
+        self.graph = record_step(graph_key, step, device)
         self.counts.pending = 0
 
     def _graph_inputs(self, step: int) -> tuple[Tensor, ...]:

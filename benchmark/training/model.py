@@ -1,6 +1,6 @@
 """Classifier of a backbone and a fresh head, with its loss and predictions."""
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterable
 from typing import TypeVar
 
 import numpy as np
@@ -103,12 +103,11 @@ def outputs_of(
     device = next(model.parameters(), images).device
     size, run = eval_batch(device, prepare.side), graphs or forward_pass(model, prepare)
     while True:
-        batches = images.split(size)
+        batches: Iterable[Tensor] = images.split(size)
+        if images.device.type != device.type:
+            batches = copied_ahead(batches, device)
         try:
-            resident = images.device.type == device.type
-            return torch.cat(
-                [run(batch) for batch in (batches if resident else copied_ahead(batches, device))]
-            )
+            return torch.cat([run(batch) for batch in batches])
         except RuntimeError as error:
             if size == 1 or not is_short_memory(error):
                 raise
