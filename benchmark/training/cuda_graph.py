@@ -218,6 +218,7 @@ def _difference(step: RepeatableStep, graph: RecordedGraph, start: _StateCopy, d
 
 def _is_close(plain: Tensor, recorded: Tensor) -> bool:
     """Whether values agree but for rounding in bfloat16; infinite ones and NaN at the same places."""
+    plain, recorded = plain.cpu(), recorded.cpu()
     finite = plain.isfinite()
     if not torch.equal(finite, recorded.isfinite()):
         return False
