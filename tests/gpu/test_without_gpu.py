@@ -1,8 +1,8 @@
 """Training steps on a GPU, without one: `no_gpu.c` takes the place of the CUDA runtime below torch.
 
-Torch's FakeTensorMode alone is not enough: on a machine without a GPU, the backward pass of torch 2.14 asks the
-runtime for a device ("hasPrimaryContext expects a valid device index"). With `no_gpu.c` it finds one, tensors
-need not be fake, and graphs are really recorded.
+Torch's FakeTensorMode alone is not enough: on a machine without a GPU, the backward pass of torch 2.14 asks
+the runtime for a device ("hasPrimaryContext expects a valid device index"). With `no_gpu.c` it finds one,
+tensors need not be fake, and graphs are really recorded.
 """
 
 import json

@@ -1,4 +1,4 @@
-"""CUDA graphs on a CPU: a recording of torch's operations, which repeats them on the same memory as a GPU does."""
+"""CUDA graphs on a CPU: a recording of torch's operations, repeated on the same memory as on a GPU."""
 
 import re
 from collections.abc import Callable, Iterator
@@ -70,7 +70,8 @@ def test_a_training_with_a_graph_is_the_training_without_one(recordings: list[Re
     for a, b in zip(plain.curve, graphed.curve, strict=True):
         assert b.train_loss == pytest.approx(a.train_loss, rel=1e-3)
     for name, value in weights.items():
-        if name != "0.bias":  # batch norm follows: its gradient is rounding noise, which Adam scales up
+        # before batch norm a bias has no gradient but rounding noise, which Adam scales up
+        if name not in ("0.bias", "1.running_mean"):
             torch.testing.assert_close(others[name], value, rtol=1e-2, atol=1e-3, msg=name)
 
 
