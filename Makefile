@@ -19,7 +19,7 @@ PYTEST_ARGS ?= -n 2 --dist loadfile
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help demo test test-all regress lint types docs package bench clean
+.PHONY: help demo test test-all regress lint types docs package bench gpu clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' Makefile
@@ -70,3 +70,7 @@ bench: ## Measure the promised ratios of speed (several minutes on a quiet machi
 	@"$(VENV)/bin/python" tests/speed/feeding.py
 	@"$(VENV)/bin/python" tests/speed/waiting.py
 	@"$(VENV)/bin/python" tests/speed/spinning.py
+
+gpu: ## Run the GPU tests and measure on a GPU; one Markdown table, at most 8 minutes
+	@sh .ci/setup.sh dev
+	@"$(VENV)/bin/python" tests/gpu/measure_gpu.py

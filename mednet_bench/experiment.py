@@ -20,6 +20,7 @@ from .benchmark.training.subsets import subset_size
 from .core.cache_limit import cache_limit
 from .core.errors import StoppedError
 from .core.files import cache_folder, scratch_folder, sweep, writable_folder
+from .core.hardware import process_count
 from .core.progress import show_downloads
 from .reports.analysis.verdicts import detectable_difference
 from .reports.elements.format import count_noun
@@ -127,7 +128,7 @@ class PlannedRun:
         """Estimate what the waiting cells take, after timing every network; None without any."""
         if self.device is None:
             return None
-        jobs = self.resolved.request.jobs
+        jobs = _count_processes(self.resolved.request, self.device)
         return run.estimate.estimate_plan(self.resolved, self.waiting, self.device, jobs)
 
     def kept_models_gb(self) -> float:
@@ -178,13 +179,14 @@ def compute_run(
         _LOG.warning(f"warning: {sentence}")
     if waiting:
         device = run.preflight.resolve_device(config.device)
+        jobs = _count_processes(config, device)
         _check(resolved, waiting)
         resolved.plan.write(folder)  # only now: a refused request keeps the last plan
         share = f"{len(waiting)} of {len(resolved.plan.cells)}"
         _LOG.info(f"{share} cells to compute on {device}; records in {folder}/records")
         _log_estimate(PlannedRun(resolved, waiting, device))
         new_rules = rules.for_new_run(waiting, store)
-        run.executor.execute_cells(resolved, waiting, new_rules, config.jobs, device, on_record)
+        run.executor.execute_cells(resolved, waiting, new_rules, jobs, device, on_record)
         check_folder(folder)
     else:
         resolved.plan.write(folder)
@@ -200,6 +202,10 @@ def compute_run(
         if sentence:
             _LOG.warning(f"warning: {task}: {sentence}")
     return done
+
+
+def _count_processes(config: RunConfig, device: str) -> int:
+    return process_count(device, config.jobs, config.per_gpu)
 
 
 def log_failures(failed: Sequence[Record], config: RunConfig) -> None:

@@ -90,7 +90,8 @@ class CellRunner:
             return TaskFolds(PooledSplits(splits, fingerprint, self.device), share)
         found, dedupe = copies_in(card, splits, fingerprint), self.resolved.request.dedupe
         splits = without_copies(card, splits, found, dedupe) if dedupe else splits
-        return DeviceSplits(splits, data_identity(fingerprint, dedupe), self.device, found.after(dedupe))
+        identity, shared = data_identity(fingerprint, dedupe), max(1, self.resolved.request.per_gpu)
+        return DeviceSplits(splits, identity, self.device, found.after(dedupe), shared)
 
     def _choose_data(self, cell: Cell) -> tuple[DeviceSplits, subsets.LabelSubset]:
         """Return the splits of a cell and the labels that it may use."""
@@ -115,6 +116,7 @@ class CellRunner:
             recipe=self.resolved.request.recipe_for(cell),
             device=self.device,
             cache=scratch_folder(),
+            cuda_graphs=self.resolved.request.cuda_graphs,
         )
 
     def _init_card(self, cell: Cell) -> InitCard:
@@ -198,7 +200,8 @@ class CellRunner:
         if not cached:
             check_data()
         # checked again: data may change while waiting for another process, or while reading
-        facts = pretrain_automatic(plan, recipe, places, self.device, card.file, check_data)
+        graphs = self.resolved.request.cuda_graphs
+        facts = pretrain_automatic(plan, recipe, places, self.device, card.file, check_data, graphs)
         images = sum(facts.images.values())
         return msgspec.structs.replace(
             self._new_record(planned),
@@ -208,7 +211,7 @@ class CellRunner:
             hashes=ContentHashes(weights=f"sha256:{facts.sha256}"),
             init=init_facts(card, None),
             seconds=facts.seconds,
-            notes=(*((CACHED_WEIGHTS_NOTE,) if cached else ()), *_parts_note(facts.parts)),
+            notes=(*((CACHED_WEIGHTS_NOTE,) if cached else ()), *_parts_note(facts.parts), *facts.notes),
         )
 
 

@@ -202,6 +202,13 @@ class RunConfig(TrainingConfig, frozen=True, kw_only=True, forbid_unknown_fields
         ),
     ] = "auto"
     jobs: Annotated[int, field_meta(MACHINE, "Processes that share the cells and the GPUs.", ge=1)] = 1
+    per_gpu: Annotated[
+        int, field_meta(MACHINE, "Processes on each GPU, instead of --jobs; 0 leaves it to --jobs.", ge=0)
+    ] = 0
+    cuda_graphs: Annotated[
+        bool,
+        field_meta(MACHINE, "Record training steps as CUDA graphs, after a check; not yet run on a GPU."),
+    ] = False
     limit: Annotated[
         int, field_meta(MACHINE, "Maximum number of evaluations to compute now; 0 is all.", ge=0)
     ] = 0

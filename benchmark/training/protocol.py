@@ -37,6 +37,7 @@ class EvalContext:
         recipe: settings that are equal for every init.
         cache: folder of features that runs share.
         parts: number of parts of each training batch; above 1 where memory is short.
+        cuda_graphs: whether a GPU records training steps and evaluations as CUDA graphs.
     """
 
     cell: Cell
@@ -48,6 +49,7 @@ class EvalContext:
     device: str
     cache: Path
     parts: int = 1
+    cuda_graphs: bool = False
 
     @property
     def options(self) -> Any:

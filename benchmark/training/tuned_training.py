@@ -99,7 +99,7 @@ class TunedTraining(BenchProtocol):
             weights=training.weights,
             choices=(best.choice,),
             curve=best.fitted.curve,
-            notes=_validation_note(job),
+            notes=(*_validation_note(job), *best.fitted.notes),
             passes=best.fitted.curve[-1].step * job.recipe.batch_size / len(job.subset.train),
             similarity=similarities(best.before, training.grams()),
             parameters=sum(tensor.numel() for tensor in trained),

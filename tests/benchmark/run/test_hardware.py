@@ -18,6 +18,7 @@ from mednet_bench.benchmark.run.scheduler import ResumeRules
 from mednet_bench.benchmark.schema import provenance
 from mednet_bench.benchmark.schema.request import RunConfig
 from mednet_bench.core import hardware
+from mednet_bench.core.errors import UserError
 from mednet_bench.experiment import plan_run
 
 CHOICES = ("GOMP_SPINCOUNT", "OMP_WAIT_POLICY", "KMP_BLOCKTIME")
@@ -141,6 +142,30 @@ def test_workers_take_the_visible_gpus_in_turns(
     device: str, jobs: int, devices: list[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     assert [args.device for args in worker_args(device, jobs, monkeypatch, tmp_path)] == devices
+
+
+@pytest.mark.usefixtures("cards")
+@pytest.mark.parametrize(
+    ("device", "per_gpu", "devices"),
+    [
+        ("cuda", 2, ["cuda:0", "cuda:1", "cuda:2"] * 2),
+        ("cuda:1", 4, ["cuda:1"] * 4),
+        ("cuda", 1, ["cuda:0", "cuda:1", "cuda:2"]),
+    ],
+)
+def test_per_gpu_packs_as_many_processes_on_every_card(device: str, per_gpu: int, devices: list[str]) -> None:
+    jobs = hardware.process_count(device, jobs=1, per_gpu=per_gpu)
+    assert sorted(hardware.worker_devices(device, jobs)) == sorted(devices)
+    # the estimate: at worst cards alone divide the time, at best every process does
+    assert hardware.speedup(device, jobs) == (len(set(devices)), len(devices))
+
+
+def test_per_gpu_needs_a_gpu_and_no_jobs() -> None:
+    assert hardware.process_count("cpu", jobs=3, per_gpu=0) == 3
+    with pytest.raises(UserError, match=r"^--per-gpu 2: the device is cpu, no GPU: pass --jobs 2\.$"):
+        hardware.process_count("cpu", jobs=1, per_gpu=2)
+    with pytest.raises(UserError, match=r"^--per-gpu 2 and --jobs 3 both set the number of processes"):
+        hardware.process_count("cuda", jobs=3, per_gpu=2)
 
 
 def test_a_record_names_the_card_that_computed_it_and_its_memory(cards: list[str]) -> None:

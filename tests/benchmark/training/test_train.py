@@ -22,6 +22,7 @@ from mednet_bench.benchmark.training.loop import (
     ValidationResult,
     autocast_precision,
     fit,
+    fixed_shapes,
     full_float32,
     retry_in_parts,
 )
@@ -337,6 +338,15 @@ def test_float32_is_switched_on_by_whichever_switches_torch_has_and_put_back(
         assert len(values) >= 2 and set(values) in ({"'ieee'"}, {"False"})
         raise KeyboardInterrupt
     assert backends == switches()
+
+
+@pytest.mark.parametrize(("device", "tries"), [("cuda", True), ("cpu", False)])
+def test_cudnn_tries_its_algorithms_where_shapes_recur_on_a_gpu(device: str, tries: bool) -> None:
+    before = torch.backends.cudnn.benchmark
+    with pytest.raises(KeyboardInterrupt), fixed_shapes(torch.device(device)):
+        assert torch.backends.cudnn.benchmark == (tries or before)
+        raise KeyboardInterrupt
+    assert torch.backends.cudnn.benchmark == before
 
 
 @pytest.mark.gpu
