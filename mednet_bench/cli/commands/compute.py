@@ -34,9 +34,9 @@ def plan_command(values: ParsedValues) -> int:
     planned = plan_run(options.config_of(values))
     as_json = values["format"] == "json"
     facts = {} if values["estimate_only"] else show.plan.plan_facts(planned)
+    warnings = planned.warnings()  # first: a refused request prints no plan
     if facts and not as_json:
         echo(show.plan.plan_text(facts))
-    warnings = planned.warnings()
     for warning in warnings:
         say(f"warning: {warning}")
     estimate = show.plan.estimate_facts(planned)
