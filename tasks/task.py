@@ -106,8 +106,8 @@ class Split:
 class ImageSource(Protocol):
     """Protocol of the sources that load a task's images.
 
-    A source that makes the test split by itself may have `val_share`, as `FilesSource` has, for
-    `--folds`; its groups are then comparable between splits.
+    A source that makes the test split by itself may have `val_share`, as `FilesSource` has, for `--folds`;
+    its groups are then comparable between splits.
     """
 
     def fingerprint(self, size: int, places: DataLocations) -> str:

@@ -162,7 +162,8 @@ class MachineProbe:
         self, probed: ProbedNetwork, task: Task, contract: InputSpec, recipe: TrainingConfig
     ) -> EvalContext:
         """Return a cell on noise with the shapes of a task, all of whose splits are one evaluation batch."""
-        cell, rng, count = probed.cell, np.random.default_rng(0), max(model.EVAL_BATCH, probed.batch)
+        cell, rng = probed.cell, np.random.default_rng(0)
+        count = max(model.eval_batch(torch.device(self.device), cell.input_size), probed.batch)
         shape = (count, cell.size, cell.size, *((3,) if probed.variant == "color" else ()))
         several = task.kind == "multilabel"
         labels = rng.integers(0, 2 if several else len(task.classes), (count, len(task.classes)))

@@ -55,7 +55,7 @@ class FoldExperiment:
 def simulate_folds(rng: np.random.Generator, kind: str, pool: int, repeats: int) -> FoldExperiment:
     """Draw a pool of images and cross-validate three ridge regressions on it.
 
-    Every learner sees its own noisy version of the features of an image.
+    Every learner sees its own noisy version of the features of an image, with a signal in its own direction.
 
     Args:
         rng: random numbers.
@@ -64,7 +64,7 @@ def simulate_folds(rng: np.random.Generator, kind: str, pool: int, repeats: int)
         repeats: partitions, each with trainings of its own.
     """
     patients = draw_patients(rng, pool) if kind == PATIENTS else np.arange(pool)
-    truth = (rng.permutation(patients[-1] + 1) % 2)[patients] * 2.0 - 1
+    truth = np.array((rng.permutation(patients[-1] + 1) % 2)[patients] * 2 - 1, dtype=np.float64)
 
     def noise() -> _Floats:
         own = rng.standard_normal((pool, FEATURES))
@@ -72,20 +72,21 @@ def simulate_folds(rng: np.random.Generator, kind: str, pool: int, repeats: int)
             return own
         return np.sqrt(0.5) * (own + rng.standard_normal((patients[-1] + 1, FEATURES))[patients])
 
-    signal = 0.75 * _direction()
     common = noise()
-    seen = [truth[:, None] * signal * size + np.sqrt(0.5) * (common + noise()) for size in (1.0, 1.0, WEAKER)]
+    signals = [size * _signal(learner) for learner, size in enumerate((1.0, 1.0, WEAKER))]
+    seen = [truth[:, None] * signal + np.sqrt(0.5) * (common + noise()) for signal in signals]
     if kind == LABEL_NOISE:
-        truth = np.where(rng.random(pool) < FLIPPED, -truth, truth)
+        truth = truth * np.where(rng.random(pool) < FLIPPED, -1.0, 1.0)
     folds = np.stack([draw_partition(rng, truth, patients) for _ in range(repeats)])
     luck = LUCK_SD * pool if kind == LUCK else 0.01
     scores = np.stack([_score_folds(rng, x, truth, folds, luck) for x in seen])
     return _measure_folds(truth > 0, scores, folds, patients if kind == PATIENTS else None)
 
 
-def _direction() -> _Floats:
-    drawn = np.random.default_rng(5).standard_normal(FEATURES)
-    return drawn / np.linalg.norm(drawn)
+def _signal(learner: int) -> _Floats:
+    """Return half the distance of the classes in the features of a learner, fixed for the population."""
+    drawn = np.random.default_rng([5, learner]).standard_normal(FEATURES)
+    return 0.75 * drawn / np.linalg.norm(drawn)
 
 
 def draw_patients(rng: np.random.Generator, pool: int) -> NDArray[np.int64]:

@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from .influence import _Floats
-from .paired import ALPHA, PairedDifference, paired_difference
+from .paired import ALPHA, OVERLAP_FACTOR, PairedDifference, paired_difference
 
 CHANCE_DRAWS = 2000
 """Draws for the mean gap by chance, which is then known to 2 %; from a fixed seed."""
@@ -84,7 +84,8 @@ def gap_by_chance(parts: Sequence[SubgroupScore]) -> float:
     """Return the mean gap of parts with these errors and no true difference."""
     values = np.stack([part.values for part in parts])
     images = np.stack([part.influence.mean(axis=0) for part in parts])
-    covariance = images @ images.T + np.atleast_2d(np.cov(values)) / values.shape[1]
+    factor = OVERLAP_FACTOR if parts[0].cross_validated else 1.0
+    covariance = factor * images @ images.T + np.atleast_2d(np.cov(values)) / values.shape[1]
     size, direction = np.linalg.eigh(covariance)
     normal = np.random.default_rng(0).standard_normal((CHANCE_DRAWS, len(parts)))
     return float(np.ptp(normal @ (direction * np.sqrt(np.clip(size, 0, None))).T, axis=1).mean())
