@@ -17,7 +17,7 @@ from torch import Tensor
 
 ROUNDS = 400
 """Most rounds: evaluations of loss and gradient. A column that has not converged by then stays as it is."""
-LOSS_GAP = 1e-7
+LOSS_GAP = 2e-8
 """A column has converged when its objective is at most this far above the minimum."""
 MEMORY = 10
 """Pairs of steps and gradient differences that L-BFGS remembers."""

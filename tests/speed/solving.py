@@ -44,7 +44,7 @@ def generate(n: int, seed: int = 0) -> tuple[Tensor, Tensor]:
     rng = torch.Generator().manual_seed(seed)
     turn = torch.linalg.qr(torch.randn(WIDTH, WIDTH, generator=rng))[0]
     spectrum = torch.arange(1, WIDTH + 1) ** -0.75
-    weights = torch.randn(WIDTH, LABELS, generator=rng) * spectrum.sqrt()
+    weights = torch.randn(WIDTH, LABELS, generator=rng) * spectrum.sqrt()[:, None]
     features, logits = torch.empty(n, WIDTH), torch.empty(n, LABELS)
     for start in range(0, n, 4096):
         hidden = torch.randn(min(4096, n - start), WIDTH, generator=rng)

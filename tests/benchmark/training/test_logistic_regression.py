@@ -1,6 +1,7 @@
 """All penalties and labels at once against scikit-learn, one at a time and to the end."""
 
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,8 +11,16 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import roc_auc_score
 from sklearn.preprocessing import StandardScaler
 
+from mednet_bench.baselines.weights.load import load_backbone
+from mednet_bench.baselines.weights.prepare import InputPreparation
+from mednet_bench.benchmark.run.resolve import resolve_request
+from mednet_bench.benchmark.schema.plan import TrainingConfig
+from mednet_bench.benchmark.schema.request import RunConfig
 from mednet_bench.benchmark.training import logistic_regression
+from mednet_bench.benchmark.training.device_data import as_stored
 from mednet_bench.benchmark.training.logistic_regression import fit_logistic, standardize
+from mednet_bench.benchmark.training.model import outputs_of
+from mednet_bench.tasks.data_paths import data_locations
 
 Floats = NDArray[np.float64]
 PENALTIES = (100.0, 1.0, 0.03, 0.001)
@@ -110,7 +119,7 @@ def test_it_finds_the_optimum_of_scikit_learn(name: str) -> None:
                 objective(features, targets, weights, intercepts, penalty, problem.softmax)
                 for weights, intercepts in (
                     (fit.weights[place, rows].double().numpy(), fit.intercepts[place, rows].double().numpy()),
-                    (probe.coef_, probe.intercept_),
+                    (np.asarray(probe.coef_), np.asarray(probe.intercept_)),
                 )
             )
             assert -1e-6 < ours - best < 1e-6
@@ -165,3 +174,29 @@ def test_small_chunks_change_rounding_only(monkeypatch: pytest.MonkeyPatch) -> N
     parts = fit_logistic(features, problem.targets, PENALTIES, softmax=True)
     shown = (fit.logits(features).softmax(2) for fit in (parts, whole))
     torch.testing.assert_close(*shown, atol=5e-3, rtol=0)
+
+
+def test_real_features_give_the_aucs_of_scikit_learn(data_root: Path, tmp_path: Path) -> None:
+    """ImageNet features of BreastMNIST, every penalty of the default grid."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("MEDNET_BENCH_DATA", str(data_root))
+        request = RunConfig(
+            tasks=("breastmnist",), inits=("imagenet",), protocols=("linear",), size=28, input_size=32,
+            out=str(tmp_path), download=False,
+        )  # fmt: skip
+        plan = resolve_request(request)
+        cell = plan.plan.cells[0].cell
+        splits = plan.tasks["breastmnist"].source.load(28, data_locations(download=False))
+    card = plan.card(cell)
+    backbone = load_backbone(card, cell.arch, cell.input_size, seed=0).module.eval()
+    prepare = InputPreparation(card.contract, cell.input_size)
+    raw = (outputs_of(backbone, prepare, as_stored(splits[name], "cpu")) for name in ("train", "test"))
+    train, test = standardize(*raw)
+    labels = splits["train"].labels
+    grid = TrainingConfig().l2_grid
+    logits = fit_logistic(train, torch.from_numpy(labels)[:, None], grid, softmax=False).logits(test)
+    for place, penalty in enumerate(grid):
+        probe = LogisticRegression(C=1 / (penalty * len(labels)), max_iter=5000, tol=1e-7)
+        expected = probe.fit(train.double().numpy(), labels).decision_function(test.numpy())
+        pair = (roc_auc_score(splits["test"].labels, shown) for shown in (logits[place, :, 0], expected))
+        assert next(pair) == pytest.approx(next(pair), abs=1e-3), penalty
