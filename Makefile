@@ -69,4 +69,5 @@ bench: ## Measure the promised ratios of speed (several minutes on a quiet machi
 	@OMP_NUM_THREADS=1 "$(VENV)/bin/python" tests/speed/solving.py
 	@"$(VENV)/bin/python" tests/speed/feeding.py
 	@"$(VENV)/bin/python" tests/speed/waiting.py
+	@OMP_NUM_THREADS=1 "$(VENV)/bin/python" tests/speed/estimating.py
 	@"$(VENV)/bin/python" tests/speed/spinning.py
