@@ -69,6 +69,7 @@ bench: ## Measure the promised ratios of speed (several minutes on a quiet machi
 	@OMP_NUM_THREADS=1 "$(VENV)/bin/python" tests/speed/solving.py
 	@"$(VENV)/bin/python" tests/speed/feeding.py
 	@"$(VENV)/bin/python" tests/speed/waiting.py
+	@OMP_NUM_THREADS=1 "$(VENV)/bin/python" tests/speed/estimating.py
 	@"$(VENV)/bin/python" tests/speed/spinning.py
 
 gpu: ## Run the GPU tests and measure on a GPU; one Markdown table, at most 8 minutes

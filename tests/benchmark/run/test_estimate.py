@@ -5,13 +5,23 @@ from typing import Any
 
 import numpy as np
 import pytest
+from torch import Tensor, nn
 
+from mednet_bench.baselines.init import InputSpec
 from mednet_bench.baselines.weights.archs import DEFAULT_ARCH
 from mednet_bench.benchmark.run.cell_cost import CellCost, CostCounter, count_disk
 from mednet_bench.benchmark.run.estimate import STOP_SHARE, PlanEstimate, estimate_plan
-from mednet_bench.benchmark.run.machine_probe import MachineProbe, NetworkTimes, network_shape
+from mednet_bench.benchmark.run.machine_probe import (
+    FEW_IMAGES,
+    MachineProbe,
+    NetworkTimes,
+    ProbedNetwork,
+    network_shape,
+)
+from mednet_bench.benchmark.schema.plan import Cell, TrainingConfig
 from mednet_bench.benchmark.schema.request import RunConfig
 from mednet_bench.benchmark.training import subsets
+from mednet_bench.benchmark.training.model import EVAL_BATCH, ImageClassifier
 from mednet_bench.core.errors import UserError
 from mednet_bench.experiment import PlannedRun, plan_run
 from mednet_bench.tasks.task import TASKS, Split
@@ -149,3 +159,22 @@ def test_the_probe_measures_a_step_without_what_a_training_costs_once() -> None:
 
     seconds = MachineProbe("cpu", clock=lambda: now)._time(action, most=100)
     assert seconds == pytest.approx(0.01)
+
+
+def test_the_probe_uses_the_batches_of_the_cells() -> None:
+    seen: set[tuple[bool, int]] = set()
+
+    def see(module: nn.Module, args: tuple[Tensor, ...]) -> None:
+        if isinstance(module, ImageClassifier):
+            seen.add((module.training, len(args[0])))
+
+    cell = Cell(task="", size=28, input_size=28, arch="test_efficientnet", init="", protocol="finetune")
+    hook = nn.modules.module.register_module_forward_pre_hook(see)
+    try:
+        probe = MachineProbe("cpu", clock=lambda: 0.0)  # so fast that the whole evaluation batch is timed
+        probe.network(
+            ProbedNetwork(cell, "gray", 24), TASKS["phantom-organ"], InputSpec(), TrainingConfig(), 2
+        )
+    finally:
+        hook.remove()
+    assert seen == {(True, 24), (False, FEW_IMAGES), (False, EVAL_BATCH)}

@@ -39,7 +39,7 @@ def write_set(folder: Path, labels: np.ndarray) -> Path:
             f"{name}_groups": np.arange(len(labels)),
         }
     file = folder / "own.npz"
-    np.savez(file, **arrays)
+    np.savez(file, **arrays)  # type: ignore[arg-type]
     content = bytearray(file.read_bytes())
     with zipfile.ZipFile(file) as archive:
         for name in SPLITS:
