@@ -373,7 +373,7 @@ def fold_rates(draws: int, rng: np.random.Generator, setting: tuple[str, int, in
     for method, (false, true) in called.items():
         family, limit = f"cross-validation{method}", math.nan if method else ALPHA
         found.append(ScenarioRate(family, text, "false better/worse", draws, draws, false / draws, limit))
-        name = f"true differences called, pool of {pool}"
+        name = f"true differences called, {kind}"
         found.append(ScenarioRate(family, text, name, draws, draws, true / draws, at_least=True))
     return found
 
