@@ -104,7 +104,9 @@ def test_it_finds_the_optimum_of_scikit_learn(name: str) -> None:
     parts = standardize(*map(torch.from_numpy, (problem.features, problem.others)))
     fit = fit_logistic(parts[0], problem.targets, PENALTIES, problem.softmax)
     scaler = StandardScaler().fit(problem.features.astype(float))
-    features, others = (scaler.transform(part.astype(float)) for part in (problem.features, problem.others))
+    features, others = (
+        np.asarray(scaler.transform(part.astype(float))) for part in (problem.features, problem.others)
+    )
     np.testing.assert_allclose(parts[0], features, atol=1e-4)
     columns = [problem.labels] if problem.labels.ndim == 1 else list(problem.labels.T)
     truths = [problem.other_labels] if problem.labels.ndim == 1 else list(problem.other_labels.T)
