@@ -188,8 +188,9 @@ def test_two_runs_are_compared_and_shown(mednet_bench: CommandLine, finished: Pa
 
 def test_progress_is_plain_lines_with_the_time_left_outside_of_a_terminal(finished: Path):
     text = (finished.parent / "stderr").read_text()
-    first, *lines = text.splitlines()
+    first, estimate, *lines = text.splitlines()
     assert first == "8 of 8 cells to compute on cpu; records in run/records"
+    assert estimate.startswith("Estimate: between ")
     assert [line.split("]")[0] for line in lines] == [f"[{number}/8" for number in range(1, 9)]
     assert re.match(
         r"\[3/8\] about \d[\w ]* left: phantom-organ scratch knn 0.2 seed 3 test AUC 0\.\d{3} \(\d[\w ]*\)",

@@ -133,7 +133,7 @@ def test_plan_gives_the_passes_of_a_training_per_task_and_fraction(command, no_p
     ]
     assert trainings[1]["passes"] == 10 * 32 / 480
     lines = [line.split() for line in command("plan", *words).stdout.splitlines()]
-    assert ["phantom-organ", "0.1", "48", "10", "2", "6.67"] in lines
+    assert ["phantom-organ", "0.1", "48", "10", "10", "6.67"] in lines
     assert ["phantom-organ", "1", "480", "10", "2", "0.667", "not", "all", "labels", "are", "seen"] in lines
     plan = document(command("plan", *SMALL, "--seeds", "0..2", "--format", "json"))
     assert plan["trainings"] == []  # of knn
