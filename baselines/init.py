@@ -51,6 +51,8 @@ class PretrainPlan:
 
 
 Derivation = Literal["meanvar", "shuffled", "partial"]
+ArchArg = bool | int | float | str
+"""Value of an argument of timm's `create_model`, as TOML writes it."""
 
 
 @dataclass(frozen=True)
@@ -95,6 +97,11 @@ class InitCard:
         fingerprint_size: input size in pixels at which the fingerprint was computed.
         state_dict: which of the file's state dicts; "" where it holds one.
         objective: training objective, e.g. "supervised".
+        arch_args: arguments of timm beside the arch's name, as a card writes them.
+        pretraining_images: number of different images that the weights have seen; 0 if unknown.
+        started_from: the init whose weights the training continued, or a phrase; "scratch" for random
+            weights, "" if unknown.
+        recalled: facts of the card, by key, that were written from memory and not read at the source.
         origin: "here" for weights pretrained here, "card" for a checkpoint of the user's: either is one
             pretraining of many possible ones; "" for published or random weights.
     """
@@ -117,6 +124,10 @@ class InitCard:
     state_dict: str = ""
     objective: str = ""
     license: str = ""
+    arch_args: Mapping[str, ArchArg] = field(default_factory=dict)
+    pretraining_images: int = 0
+    started_from: str = ""
+    recalled: tuple[str, ...] = ()
     origin: Literal["", "here", "card"] = ""
 
     @property
@@ -133,7 +144,13 @@ class InitCard:
     def decisive(self) -> str:
         """JSON of all facts that decide the network's output, and of its corpora; part of every key."""
         facts = (self.identity, self.contract, self.excused, self.rename, self.corpora)
-        return msgspec.json.encode(facts).decode()
+        args = (dict(sorted(self.arch_args.items())),) if self.arch_args else ()
+        return msgspec.json.encode((*facts, *args)).decode()
+
+    @property
+    def corpora_recalled(self) -> bool:
+        """Whether the corpora are from memory, so that contamination is never more than possible."""
+        return "corpora" in self.recalled
 
 
 def contract_of(start: InitCard | None) -> InputSpec:
@@ -155,6 +172,7 @@ class InitRequest:
         budget: description of the pretraining budget, e.g. ``"images=24000 lr=0.001"``; it is hashed.
         cache: folder for weights pretrained here.
         paths: every PATH of ``--inits``, by init, for an init that starts from another.
+        variant: what follows the family, as in `imagenet/dino`; "" for the family's default.
     """
 
     task: Task
@@ -168,6 +186,7 @@ class InitRequest:
     cache: Path
     images: int = 0
     paths: Mapping[str, Path] = field(default_factory=dict)
+    variant: str = ""
 
 
 class InitFamily(Protocol):

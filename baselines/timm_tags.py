@@ -12,6 +12,7 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from ..core.errors import unknown_name_error
 from ..tasks.task import UNDECLARED
 
 if TYPE_CHECKING:
@@ -131,6 +132,15 @@ RECIPES = frozenset(_RECIPES.split())
 Segment Anything; "400m" and "2pt5b" are sizes of MetaCLIP."""
 _SIZES = re.compile(r"[ers]?\d+(ep|e)?|patch\d+")
 """Epochs and sizes in pixels: "e300", "r224", "300ep", "384", "patch16"."""
+
+
+def check_tag(arch: str, tag: str) -> None:
+    """Raise `UserError` where timm has no weights with this tag for an arch."""
+    import timm
+
+    tags = [name.partition(".")[2] for name in timm.list_pretrained(f"{arch}.*")]
+    if tag not in tags:
+        raise unknown_name_error(f"tag of timm's weights for {arch} called", tag, tags)
 
 
 def declare_tag(cfg: PretrainedCfg) -> WeightDeclaration:

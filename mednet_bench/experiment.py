@@ -100,7 +100,10 @@ class PlannedRun:
 
     def warnings(self) -> list[str]:
         """Return doubts about the waiting cells."""
-        return run.preflight.equal_fraction_warnings(self.resolved, self.waiting) if self.waiting else []
+        about_weights = run.preflight.weights_warnings(self.resolved)
+        if not self.waiting:
+            return about_weights
+        return about_weights + run.preflight.equal_fraction_warnings(self.resolved, self.waiting)
 
     def estimate(self) -> "run.estimate.SecondsRange | None":
         """Estimate the time that the waiting cells take, after timing every network; None without any."""
@@ -179,6 +182,8 @@ def log_failures(failed: Sequence[Record], config: RunConfig) -> None:
 
 def _check(resolved: ResolvedPlan, waiting: list[PlannedCell]) -> None:
     """Log warnings and notes about a run; `UserError` where it cannot work."""
+    for warning in run.preflight.weights_warnings(resolved):
+        _LOG.warning(f"warning: {warning}")
     for check in (run.preflight.check_before_run, run.preflight.equal_fraction_warnings):
         for warning in check(resolved, waiting):
             _LOG.warning(f"warning: {warning}")

@@ -7,7 +7,9 @@ import msgspec
 
 from ...baselines.init import InitCard, InitRequest
 from ...baselines.init_file import read_init_files
-from ...baselines.naming import NamedInit, read_inits
+from ...baselines.naming import ArchPairs, NamedInit, pair_with_archs, read_inits
+from ...baselines.weights.layout import LAYOUTS
+from ...baselines.zoo.card import find_zoo_card
 from ...core.errors import StoppedError, UserError
 from ...core.files import cache_folder
 from ...tasks.task import DataLocations, Task
@@ -37,6 +39,8 @@ class ResolvedPlan:
     cards: InitCards
     places: DataLocations
     fingerprints: Fingerprints = field(default_factory=dict)
+    left_out: tuple[str, ...] = ()
+    """A sentence each about inits that do not fit every arch of the run."""
 
     def check_unchanged(self, task: Task, size: int) -> str:
         """Return the fingerprint of a task's data; `StoppedError` where it is not that of the plan."""
@@ -65,7 +69,7 @@ def encode_fields(recipe: TrainingConfig, fields: Sequence[str]) -> str:
 
 def check_option_values(request: RunConfig) -> None:
     """Raise `UserError` for an unknown init or protocol, without reading data."""
-    requested_inits(request)
+    requested_pairs(request)
     requested_options(request)
 
 
@@ -77,18 +81,18 @@ def build_plan(
     Raises:
         UserError: a name is unknown, or an init is unavailable.
     """
-    inits = requested_inits(request)
+    paired = requested_pairs(request)
     cards = {
         (task.name, arch, init.name): init(_init_request(request, task, arch, init, known, places))
         for task in targets
-        for arch in request.archs
-        for init in inits
+        for arch, init in paired.pairs
     }
     fingerprints = _fingerprints(request, targets, cards, places)
     cells = tuple(_unique_cells(_plan_cells(request, targets, cards, fingerprints, places)))
     generated = tuple(task.name for task in targets if task.generated)
     plan = Plan(request=request.options, recipe=request.recipe, cells=cells, generated=generated)
-    return ResolvedPlan(request, plan, {task.name: task for task in targets}, cards, places, fingerprints)
+    by_name = {task.name: task for task in targets}
+    return ResolvedPlan(request, plan, by_name, cards, places, fingerprints, paired.left_out)
 
 
 def _fingerprints(
@@ -105,6 +109,29 @@ def _fingerprints(
 def requested_inits(request: RunConfig) -> list[NamedInit]:
     """Parse `--inits`; errors as in `read_inits` and `read_init_files`."""
     return read_inits(request.inits, read_init_files(request.init_file))
+
+
+def requested_pairs(request: RunConfig) -> ArchPairs:
+    """Pair `--inits` with `--archs`; errors as in `requested_inits` and `pair_with_archs`."""
+    return pair_with_archs(requested_inits(request), request.archs)
+
+
+def zoo_cards_to_fetch(request: RunConfig) -> list[str]:
+    """Return the cards of the run's public checkpoints without a path of the user's."""
+    inits = (init for _, init in requested_pairs(request).pairs if init.zoo_name)
+    return list(dict.fromkeys(init.zoo_name for init in inits if init.base not in init.paths))
+
+
+def check_zoo_layouts(request: RunConfig) -> None:
+    """Raise `UserError` for public checkpoints whose tensor names cannot be read, before any download."""
+    names = dict.fromkeys(init.zoo_name for _, init in requested_pairs(request).pairs if init.zoo_name)
+    layouts = {card.init: card.layout for name in names if (card := find_zoo_card(name)).layout}
+    unknown = [f"{init} ({layout})" for init, layout in layouts.items() if layout not in LAYOUTS]
+    if unknown:
+        raise UserError(
+            f"The layouts of {', '.join(unknown)} cannot be read by this version ({', '.join(LAYOUTS)} can): "
+            "leave these checkpoints out of --inits."
+        )
 
 
 def _init_request(
@@ -147,31 +174,31 @@ def stored_size(task: Task, request: RunConfig, places: DataLocations) -> int:
 def _plan_cells(
     request: RunConfig, targets: Sequence[Task], cards: InitCards, data: Fingerprints, places: DataLocations
 ) -> Iterator[PlannedCell]:
-    inits, protocol_options = requested_inits(request), requested_options(request)
+    pairs, protocol_options = requested_pairs(request).pairs, requested_options(request)
     for task in targets:
         size = stored_size(task, request, places)
         identity = data_identity(data[task.name, size], request.dedupe)
-        for arch in request.archs:
-            for init in inits:
-                card = cards[task.name, arch, init.name]
-                pretraining = tuple(_pretrain_cells(card, request, arch))
-                yield from pretraining
-                decisive = (identity, task.decisive, card.decisive)
-                base = Cell(
-                    task=task.name,
-                    size=size,
-                    input_size=request.network_input_size,
-                    arch=arch,
-                    init=init.name,
-                    resampled=request.resample or msgspec.UNSET,
-                )
-                for protocol, options in protocol_options.items():
-                    chosen = cell_options(protocol, options, arch)
-                    group = msgspec.structs.replace(base, protocol=protocol, protocol_options=chosen)
-                    made = list(_group_cells(request, group, decisive, tuple(p.key for p in pretraining)))
-                    yield from made
-                    if card.random and len(request.inits) > 1:  # something is compared with it
-                        yield from _longer_cells(request, made, decisive)
+        for arch, init in pairs:
+            card = cards[task.name, arch, init.name]
+            pretraining = tuple(_pretrain_cells(card, request, arch))
+            yield from pretraining
+            decisive = (identity, task.decisive, card.decisive)
+            base = Cell(
+                task=task.name,
+                size=size,
+                input_size=request.network_input_size,
+                arch=arch,
+                init=init.name,
+                resampled=request.resample or msgspec.UNSET,
+            )
+            for protocol, options in protocol_options.items():
+                chosen = cell_options(protocol, options, arch)
+                group = msgspec.structs.replace(base, protocol=protocol, protocol_options=chosen)
+                made = list(_group_cells(request, group, decisive, tuple(p.key for p in pretraining)))
+                yield from made
+                compared = [each for each, _ in pairs].count(arch) > 1
+                if card.random and compared:
+                    yield from _longer_cells(request, made, decisive)
 
 
 def _pretrain_cells(card: InitCard, request: RunConfig, arch: str) -> Iterator[PlannedCell]:

@@ -1,0 +1,1 @@
+"""Public checkpoints, each described by a TOML card in `cards/`."""
