@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Collection
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ..core.errors import unknown_name_error
 from ..tasks.task import UNDECLARED
@@ -141,6 +141,26 @@ def check_tag(arch: str, tag: str) -> None:
     tags = [name.partition(".")[2] for name in timm.list_pretrained(f"{arch}.*")]
     if tag not in tags:
         raise unknown_name_error(f"tag of timm's weights for {arch} called", tag, tags)
+
+
+def describe_tag(tag: str) -> dict[str, list[Any]]:
+    """Return what is declared of all of timm's weights with a tag, and their archs; one entry per variety.
+
+    `UserError` where no arch has the tag.
+    """
+    import timm
+
+    names = [name for name in timm.list_pretrained() if name.partition(".")[2] == tag]
+    if not names:
+        tags = {name.partition(".")[2] for name in timm.list_pretrained()}
+        raise unknown_name_error("tag of timm's weights called", tag, tags)
+    declared = [declare_tag(timm.get_pretrained_cfg(name, allow_unregistered=False)) for name in names]
+    return {
+        "corpora": list(dict.fromkeys(each.corpora for each in declared)),
+        "objectives": list(dict.fromkeys(each.objective for each in declared)),
+        "licenses": list(dict.fromkeys(each.license for each in declared)),
+        "archs": [name.partition(".")[0] for name in names],
+    }
 
 
 def declare_tag(cfg: PretrainedCfg) -> WeightDeclaration:
