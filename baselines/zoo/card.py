@@ -69,7 +69,7 @@ def find_zoo_card(name: str) -> ZooCard:
     """Return the card called `name`; `UserError` suggests the nearest."""
     cards = zoo_cards()
     if name not in cards:
-        raise unknown_name_error(f"checkpoint or group {FAMILY}/", name, {*cards, *zoo_groups()})
+        raise unknown_name_error("public checkpoint or group", name, {*cards, *zoo_groups()})
     return cards[name]
 
 

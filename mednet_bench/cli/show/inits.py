@@ -121,7 +121,7 @@ def _zoo_lines(facts: dict[str, Any], name: str) -> dict[str, str]:
         "layout": facts["layout"],
         "state_dict": facts["state_dict"],
         "path": facts["path"],
-        "license": ": ".join(filter(None, (facts["license"] or "not stated", facts["restriction"]))),
+        "license": facts["restriction"] or facts["license"],
         "access": facts["access"],
         "citation": facts["citation"],
     }
