@@ -167,9 +167,10 @@ class NamedInit:
 
 
 def read_inits(words: Sequence[str], files: InitFiles | None = None) -> list[NamedInit]:
-    """Parse names, each with or without `=PATH`, without reading any file.
+    """Parse names, each with or without `=PATH`, without reading any file of weights.
 
     A path applies to its base init in the whole list: in `lab=card.toml,meanvar:lab` both names use the card.
+    A group of public checkpoints stands for its members.
 
     Raises:
         UserError: a name is unknown, one init has two paths, or a name occurs twice.
@@ -185,16 +186,14 @@ def read_inits(words: Sequence[str], files: InitFiles | None = None) -> list[Nam
         base, path = parse_init_name(name).base, Path(text).expanduser()
         if paths.setdefault(base, path) != path:
             raise UserError(f"--inits: {base} is {paths[base]} and {path}: give one of them another name.")
-    named = [(member, group) for name, _, _ in parts for member, group in _expand_group(name)]
-    by_user = {name for name, group in named if not group}
-    named = [each for each in dict.fromkeys(named) if not each[1] or each[0] not in by_user]
     names = [name for name, _, _ in parts]
     if twice := next((name for name in names if names.count(name) > 1), None):
         raise UserError(f"--inits: one init is named twice ({twice}): remove one.")
-    groups = dict(reversed(named))  # of a member of several groups the first
-    return [
-        replace(_find_init(name, paths, files.inits), group=groups[name]) for name in dict.fromkeys(groups)
-    ]
+    groups: dict[str, str] = {}  # of a member of several groups the first, of a named one ""
+    for name, equals, _ in parts:
+        for member, group in [(name, "")] if equals else _expand_group(name):
+            groups[member] = groups.get(member, group) and group
+    return [replace(_find_init(name, paths, files.inits), group=group) for name, group in groups.items()]
 
 
 def _expand_group(name: str) -> list[tuple[str, str]]:
