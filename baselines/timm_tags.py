@@ -154,7 +154,7 @@ def describe_tag(tag: str) -> dict[str, list[Any]]:
     if not names:
         tags = {name.partition(".")[2] for name in timm.list_pretrained()}
         raise unknown_name_error("tag of timm's weights called", tag, tags)
-    declared = [declare_tag(timm.get_pretrained_cfg(name, allow_unregistered=False)) for name in names]
+    declared = [declare_tag(cfg) for name in names if (cfg := timm.get_pretrained_cfg(name))]
     return {
         "corpora": list(dict.fromkeys(each.corpora for each in declared)),
         "objectives": list(dict.fromkeys(each.objective for each in declared)),

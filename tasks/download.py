@@ -16,6 +16,7 @@ import urllib.request
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from email.message import Message
 from pathlib import Path
 from typing import BinaryIO
 
@@ -222,7 +223,7 @@ def with_published_hash(remote: RemoteFile, patience: RetryPolicy | None = None)
         return remote
     except (OSError, http.client.HTTPException, ValueError):
         return remote  # the download itself says what is wrong, and tries again
-    linked = next((each for each in seen if each.get("X-Linked-Etag")), {})
+    linked = next((each for each in seen if each.get("X-Linked-Etag")), Message())
     digest = linked.get("X-Linked-Etag", "").strip('"').lower()
     size = linked.get("X-Linked-Size", "")
     return replace(
@@ -350,7 +351,7 @@ class _Redirects(urllib.request.HTTPRedirectHandler):
     """Follows redirects to http and https only, and keeps the headers of every answer on the way."""
 
     def __init__(self) -> None:
-        self.seen: list[Mapping[str, str]] = []
+        self.seen: list[Message] = []
 
     def redirect_request(self, req, fp, code, msg, headers, newurl):  # type: ignore[no-untyped-def]
         """Return the next request, or None to make the redirect an error; ValueError for a bad port."""
