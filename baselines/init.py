@@ -97,7 +97,7 @@ class InitCard:
         fingerprint_size: input size in pixels at which the fingerprint was computed.
         state_dict: which of the file's state dicts; "" where it holds one.
         objective: training objective, e.g. "supervised".
-        arch_args: arguments of timm beside the arch's name, as a card writes them.
+        arch_args: arguments of timm beside the arch's name, as a card writes them, sorted by name.
         pretraining_images: number of different images that the weights have seen; 0 if unknown.
         started_from: the init whose weights the training continued, or a phrase; "scratch" for random
             weights, "" if unknown.
@@ -124,7 +124,7 @@ class InitCard:
     state_dict: str = ""
     objective: str = ""
     license: str = ""
-    arch_args: Mapping[str, ArchArg] = field(default_factory=dict)
+    arch_args: tuple[tuple[str, ArchArg], ...] = ()
     pretraining_images: int = 0
     started_from: str = ""
     recalled: tuple[str, ...] = ()
@@ -144,7 +144,7 @@ class InitCard:
     def decisive(self) -> str:
         """JSON of all facts that decide the network's output, and of its corpora; part of every key."""
         facts = (self.identity, self.contract, self.excused, self.rename, self.corpora)
-        args = (dict(sorted(self.arch_args.items())),) if self.arch_args else ()
+        args = (self.arch_args,) if self.arch_args else ()
         return msgspec.json.encode((*facts, *args)).decode()
 
     @property

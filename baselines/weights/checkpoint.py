@@ -171,7 +171,7 @@ def init_from_card(card: CheckpointCard, name: str, file: Path, digest: str) -> 
         fingerprint_size=card.input_size,
         objective=card.objective,
         license=card.license,
-        arch_args=card.arch_args,
+        arch_args=tuple(sorted(card.arch_args.items())),
         pretraining_images=card.images,
         started_from=card.started_from,
         recalled=card.recalled,

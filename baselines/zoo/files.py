@@ -171,6 +171,11 @@ def fetch_weights(
         download_weights(card, places, progress)
 
 
+def is_obtainable(card: ZooCard, places: DataLocations) -> bool:
+    """Whether a checkpoint is on this machine, or `places` allow to download it without more ado."""
+    return find_weights(card, places) is not None or (places.download and _can_fetch(card))
+
+
 def _can_fetch(card: ZooCard) -> bool:
     remote = remote_file(card)
     return remote is not None and (card.access != "gated" or bool(remote.token))

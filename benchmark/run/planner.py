@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import msgspec
 
@@ -10,8 +11,10 @@ from ...baselines.init_file import read_init_files
 from ...baselines.naming import ArchPairs, NamedInit, pair_with_archs, read_inits
 from ...baselines.weights.layout import LAYOUTS
 from ...baselines.zoo.card import find_zoo_card
+from ...baselines.zoo.files import is_obtainable
 from ...core.errors import StoppedError, UserError
 from ...core.files import cache_folder
+from ...tasks.data_paths import data_locations
 from ...tasks.task import DataLocations, Task
 from ..overlap.copies import data_identity
 from ..schema.plan import Cell, Plan, PlannedCell, TrainingConfig, key_of
@@ -112,8 +115,27 @@ def requested_inits(request: RunConfig) -> list[NamedInit]:
 
 
 def requested_pairs(request: RunConfig) -> ArchPairs:
-    """Pair `--inits` with `--archs`; errors as in `requested_inits` and `pair_with_archs`."""
-    return pair_with_archs(requested_inits(request), request.archs)
+    """Pair `--inits` with `--archs`, without the members of groups whose files cannot be had.
+
+    Raises:
+        UserError: as in `requested_inits` and `pair_with_archs`; or no member of a group can be had.
+    """
+    paired = pair_with_archs(requested_inits(request), request.archs)
+    places = data_locations(Path(request.data_root) if request.data_root else None, request.download)
+    members = {init.name: init for _, init in paired.pairs if init.group and init.base not in init.paths}
+    absent = [
+        name for name, init in members.items() if not is_obtainable(find_zoo_card(init.zoo_name), places)
+    ]
+    if not absent:
+        return paired
+    pairs = tuple(pair for pair in paired.pairs if pair[1].name not in absent)
+    sentence = (
+        f"not on this machine and not to be downloaded as they are gated, by hand only or downloads are off: "
+        f"{', '.join(absent)}; `mednet-bench info NAME` says how to get each."
+    )
+    if lost := {members[name].group for name in absent} - {init.group for _, init in pairs}:
+        raise UserError(f"No checkpoint of {', '.join(sorted(lost))} can be had; {sentence}")
+    return ArchPairs(pairs, (*paired.left_out, f"left out of their groups, {sentence}"))
 
 
 def zoo_cards_to_fetch(request: RunConfig) -> list[str]:

@@ -2,6 +2,7 @@
 
 import re
 from dataclasses import replace
+from itertools import combinations
 from pathlib import Path
 
 import pytest
@@ -9,7 +10,9 @@ import timm
 import torch
 import toys
 from click.testing import CliRunner
+from safetensors.torch import save_file
 
+import mednet_bench
 from mednet_bench.baselines.init import InitCard, InitRequest
 from mednet_bench.baselines.naming import pair_with_archs, read_inits
 from mednet_bench.baselines.timm_tags import declare_tag
@@ -19,9 +22,10 @@ from mednet_bench.baselines.weights.load_state_dict import read_tensors
 from mednet_bench.baselines.zoo.card import ZooCard, find_zoo_card, zoo_cards, zoo_groups
 from mednet_bench.baselines.zoo.files import missing_clause, page_of, remote_file
 from mednet_bench.benchmark.run.new_record import init_facts
-from mednet_bench.benchmark.run.planner import check_zoo_layouts
+from mednet_bench.benchmark.run.planner import check_zoo_layouts, requested_pairs
 from mednet_bench.benchmark.run.preflight import weights_warnings
 from mednet_bench.benchmark.run.resolve import resolve_request
+from mednet_bench.benchmark.schema.records import RecordStore
 from mednet_bench.benchmark.schema.request import RunConfig
 from mednet_bench.cli.main import cli
 from mednet_bench.core.errors import UserError
@@ -147,10 +151,10 @@ def test_arguments_of_the_arch_build_the_network_of_the_card(need: InitRequest, 
     with torch.inference_mode():
         assert model(torch.zeros(1, 3, 56, 56)).shape == (1, 384)
     with pytest.raises(UserError, match="do not fit the network"):
-        load_backbone(replace(init, arch_args={}), card.arch, 56, 0)
+        load_backbone(replace(init, arch_args=()), card.arch, 56, 0)
     with pytest.raises(UserError, match="correct arch_args in the card"):
-        load_backbone(replace(init, arch_args={"no_such": 1}), card.arch, 56, 0)
-    assert replace(init, arch_args={}).decisive != init.decisive
+        load_backbone(replace(init, arch_args=(("no_such", 1),)), card.arch, 56, 0)
+    assert replace(init, arch_args=()).decisive != init.decisive
 
 
 WRONG = {
@@ -273,6 +277,25 @@ def test_missing_weights_and_unknown_layouts_are_named_before_the_first_cell(con
             check_zoo_layouts(config.with_options({"inits": "zoo/odd"}))
 
 
+def test_members_of_a_group_whose_files_cannot_be_had_are_left_out_by_name(
+    config: RunConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HF_TOKEN", "")
+    monkeypatch.setenv("HF_HUB_DISABLE_IMPLICIT_TOKEN", "1")
+    config = config.with_options({"inits": "zoo/resnet50,scratch", "data_root": str(tmp_path)})
+    with pytest.raises(UserError, match="No checkpoint of zoo/resnet50 can be had"):
+        requested_pairs(config)  # downloads are off, and no file is here
+    card = find_zoo_card("lunit-bt")
+    (tmp_path / "zoo" / card.name).mkdir(parents=True)
+    (tmp_path / "zoo" / card.name / card.path).write_bytes(b"weights")
+    here = requested_pairs(config)
+    assert [init.name for _, init in here.pairs] == ["zoo/lunit-bt", "scratch"]
+    online = requested_pairs(config.with_options({"download": True}))
+    names = {init.name for _, init in online.pairs}
+    assert {"zoo/lunit-bt", "zoo/lunit-swav", "zoo/resnet50-tv"} <= names and "zoo/benchx-gloria" not in names
+    assert "left out of their groups" in online.left_out[0] and "zoo/benchx-gloria" in online.left_out[0]
+
+
 def test_restricted_and_recalled_weights_are_named_before_the_first_cell(
     config: RunConfig, tmp_path: Path
 ) -> None:
@@ -326,3 +349,26 @@ def test_commands_show_inits(words: list[str], told: list[str]) -> None:
 def test_info_suggests_the_nearest_name(name: str, told: str) -> None:
     result = CliRunner().invoke(cli, ["info", name])
     assert isinstance(result.exception, UserError) and told in str(result.exception)
+
+
+def test_inits_of_one_arch_pair_in_a_run_and_leave_their_facts_in_the_records(
+    config: RunConfig, tmp_path: Path
+) -> None:
+    first, second = (tmp_path / f"{name}.safetensors" for name in "ab")
+    for seed, file in enumerate((first, second)):
+        torch.manual_seed(seed)
+        save_file(build_backbone("resnet18", 64).state_dict(), file)
+    inits = f"imagenet={first},zoo/resnet18-tv={second},scratch"
+    ran = config.with_options(
+        {"inits": inits, "archs": "resnet18.tv_in1k", "seeds": (0, 1), "report": False, "input_size": 32}
+    )
+    results = mednet_bench.run(ran)
+    assert not results.failed
+    pairs = {frozenset(pair) for pair in results.verdicts()[["init_a", "init_b"]].to_numpy().tolist()}
+    assert pairs == {
+        frozenset(pair) for pair in combinations(("imagenet/tv_in1k", "zoo/resnet18-tv", "scratch"), 2)
+    }
+    facts = {record.cell.init: record.init for record in RecordStore(ran.folder).read_all()}
+    zoo = facts["zoo/resnet18-tv"]
+    assert zoo and (zoo.pretraining_images, zoo.license, zoo.recalled) == (1_281_167, "bsd-3-clause", ())
+    assert facts["imagenet/tv_in1k"] and "tag tv_in1k" in facts["imagenet/tv_in1k"].label
