@@ -19,7 +19,7 @@ PYTEST_ARGS ?= -n 2 --dist loadfile
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help demo test test-all regress lint types docs package bench clean
+.PHONY: help demo test test-all regress lint types docs package bench gpu clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' Makefile
@@ -66,6 +66,12 @@ clean: ## Remove build products and caches (keeps .venv and runs/)
 bench: ## Measure the promised ratios of speed (several minutes on a quiet machine)
 	@sh .ci/setup.sh dev
 	@"$(VENV)/bin/python" tests/speed/measure.py
+	@OMP_NUM_THREADS=1 "$(VENV)/bin/python" tests/speed/solving.py
 	@"$(VENV)/bin/python" tests/speed/feeding.py
 	@"$(VENV)/bin/python" tests/speed/waiting.py
+	@OMP_NUM_THREADS=1 "$(VENV)/bin/python" tests/speed/estimating.py
 	@"$(VENV)/bin/python" tests/speed/spinning.py
+
+gpu: ## Run the GPU tests and measure on a GPU; one Markdown table, at most 8 minutes
+	@sh .ci/setup.sh dev
+	@"$(VENV)/bin/python" tests/gpu/measure_gpu.py

@@ -8,6 +8,7 @@ from typing import Literal, Protocol
 
 import msgspec
 
+from ..core.errors import UserError
 from ..core.registry import Registry, not_callable
 from ..tasks.task import DataLocations, Task
 
@@ -53,6 +54,8 @@ class PretrainPlan:
 Derivation = Literal["meanvar", "shuffled", "partial"]
 ArchArg = bool | int | float | str
 """Value of an argument of timm's `create_model`, as TOML writes it."""
+ABSENT = "missing:"
+"""Start of the identity of a stand-in for weights that are not on this machine."""
 
 
 @dataclass(frozen=True)
@@ -136,6 +139,11 @@ class InitCard:
         return self.file is None
 
     @property
+    def absent(self) -> bool:
+        """Whether it stands for weights that are not on this machine, in an estimate."""
+        return self.identity.startswith(ABSENT)
+
+    @property
     def source(self) -> "InitCard":
         """The init whose weights are loaded: this one, or the source of a derived init."""
         return self.transform.source if self.transform else self
@@ -187,6 +195,10 @@ class InitRequest:
     images: int = 0
     paths: Mapping[str, Path] = field(default_factory=dict)
     variant: str = ""
+
+
+class MissingWeightsError(UserError):
+    """The weights are not on this machine, and cannot be downloaded."""
 
 
 class InitFamily(Protocol):

@@ -4,6 +4,7 @@ import errno
 import hashlib
 import os
 import re
+import socket
 import stat
 import uuid
 from collections.abc import Callable, Iterator
@@ -17,6 +18,7 @@ from platformdirs import user_cache_path
 
 from .errors import StoppedError, UserError
 from .interrupts import defer_interrupts
+from .progress import say_meanwhile
 
 try:
     import fcntl
@@ -148,7 +150,10 @@ def _write_error(path: Path, error: OSError) -> UnwritableError | DiskFullError:
             f"Disk full while writing {path}: free some space and run the same command again; "
             "what is finished is kept."
         )
-    cure = "set MEDNET_BENCH_CACHE to" if path.is_relative_to(cache_folder()) else "choose"
+    homes = {cache_folder(): "MEDNET_BENCH_CACHE"}
+    homes = {scratch_folder(): "MEDNET_BENCH_SCRATCH", **homes}  # the latter where both are one folder
+    moved_by = next((name for home, name in homes.items() if path.is_relative_to(home)), "")
+    cure = f"set {moved_by} to" if moved_by else "choose"
     return UnwritableError(f"Cannot write {path} ({error.strerror}): {cure} another folder.")
 
 
@@ -190,6 +195,9 @@ def claim_lock(path: Path, wait: bool = False) -> Iterator[bool]:
 
     The operating system frees the lock when its owner dies, even by kill -9.
 
+    A file beside it, ".owner", names the process that holds it. While it waits, the progress display says
+    for which process.
+
     Args:
         path: an empty file that stays on disk.
         wait: wait for the lock instead of yielding False.
@@ -197,19 +205,48 @@ def claim_lock(path: Path, wait: bool = False) -> Iterator[bool]:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         lock = FileLock(path)
-        lock.acquire(timeout=-1 if wait else 0)
-    except Timeout:
-        yield False
-        return
+        if not _acquire(lock, path, wait):
+            yield False
+            return
     except OSError as error:
         raise _write_error(path, error) from error
+    owner = path.with_suffix(".owner")
     try:
+        with suppress(OSError):
+            owner.write_text(f"process {os.getpid()} on {socket.gethostname()}")
         yield True
     finally:
+        with suppress(OSError):
+            owner.unlink()
         lock.release()
 
 
+def _acquire(lock: FileLock, path: Path, wait: bool) -> bool:
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        if not wait:
+            return False
+        with say_meanwhile(f"waiting for {lock_owner(path)}, which holds {path}"):
+            lock.acquire()
+    return True
+
+
+def lock_owner(path: Path) -> str:
+    """Return which process holds a lock, as "process 12 on node3"."""
+    try:
+        return path.with_suffix(".owner").read_text()
+    except (OSError, UnicodeDecodeError):  # it has just claimed or freed it
+        return "another process"
+
+
 def cache_folder() -> Path:
-    """Return MEDNET_BENCH_CACHE or the user's cache folder, for pretrained weights and features."""
+    """Return MEDNET_BENCH_CACHE or the user's cache folder, for pretrained weights and prepared tasks."""
     given = os.environ.get("MEDNET_BENCH_CACHE")
     return Path(given).expanduser() if given else user_cache_path("mednet-bench")
+
+
+def scratch_folder() -> Path:
+    """Return MEDNET_BENCH_SCRATCH or the cache folder, for the features: large, and cheap to make again."""
+    given = os.environ.get("MEDNET_BENCH_SCRATCH")
+    return Path(given).expanduser() if given else cache_folder()

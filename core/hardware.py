@@ -4,6 +4,8 @@ import math
 import os
 from pathlib import Path
 
+from .errors import UserError
+
 MOST_THREADS = 4
 """Threads of one cell: at 28 to 64 px more of them gain little, and `--jobs` needs CPUs too."""
 SPINNING = {"GOMP_SPINCOUNT": "30000", "KMP_BLOCKTIME": "1"}
@@ -69,13 +71,40 @@ def _ratio(*words: str) -> float:
     return math.inf
 
 
+def process_count(device: str, jobs: int, per_gpu: int) -> int:
+    """Return the number of processes of a run.
+
+    Args:
+        device: torch device; "cuda" means all visible GPUs.
+        jobs: number of processes if `per_gpu` is 0.
+        per_gpu: number of processes on each GPU.
+
+    Raises:
+        UserError: `per_gpu` is set without a GPU, or beside several `jobs`.
+    """
+    if not per_gpu:
+        return jobs
+    if jobs > 1:
+        raise UserError(f"--per-gpu {per_gpu} and --jobs {jobs} both set the number of processes: pass one.")
+    if not device.startswith("cuda"):
+        raise UserError(f"--per-gpu {per_gpu}: the device is {device}, no GPU: pass --jobs {per_gpu}.")
+    return per_gpu * _count_cards(device)
+
+
+def _count_cards(device: str) -> int:
+    """Return the number of GPUs that a device names."""
+    if device != "cuda":
+        return 1
+    import torch
+
+    return max(1, torch.cuda.device_count())
+
+
 def worker_devices(device: str, jobs: int) -> list[str]:
     """Return the device of each of `jobs` processes: the GPUs in turn for a bare "cuda"."""
     if device != "cuda":
         return [device] * jobs
-    import torch
-
-    cards = max(1, torch.cuda.device_count())
+    cards = _count_cards(device)
     return [f"cuda:{number % cards}" for number in range(jobs)]
 
 

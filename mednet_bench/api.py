@@ -52,9 +52,10 @@ def run(
         raise UserError(f"on_record={on_record!r} cannot be called: pass a function of a record, or none.")
     registries: tuple[Registry[Any], ...] = (TASKS, INITS, PROTOCOLS, METRICS)
     names = sorted(name for registry in registries for name in registry.added_here)
-    if config.jobs > 1 and names:
+    if (config.jobs > 1 or config.per_gpu) and names:
+        several = f"--per-gpu {config.per_gpu}" if config.per_gpu else f"--jobs {config.jobs}"
         raise UserError(
-            f"--jobs {config.jobs} starts processes that do not know what was registered in this one "
+            f"{several} starts processes that do not know what was registered in this one "
             f"({', '.join(names)}): pass jobs=1, or make a package with entry points of it."
         )
     if config.overwrite != "always" and names and RecordStore(config.folder).records.exists():

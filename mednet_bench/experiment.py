@@ -11,18 +11,21 @@ import msgspec
 from .benchmark import run  # its modules that need torch are imported on first use
 from .benchmark.run.planner import ResolvedPlan
 from .benchmark.run.resolve import resolve_request
-from .benchmark.run.scheduler import ResumeRules, check_folder, finished_records, pending_cells
+from .benchmark.run.scheduler import ResumeRules, check_folder, pending_cells
 from .benchmark.schema.plan import Cell, PlannedCell
 from .benchmark.schema.records import Record, RecordStore
 from .benchmark.schema.request import RunConfig
 from .benchmark.training.protocol import PROTOCOLS
+from .benchmark.training.subsets import subset_size
+from .core.cache_limit import cache_limit
 from .core.errors import StoppedError
-from .core.files import cache_folder, sweep, writable_folder
+from .core.files import cache_folder, scratch_folder, sweep, writable_folder
+from .core.hardware import process_count
 from .core.progress import show_downloads
 from .reports.analysis.verdicts import detectable_difference
 from .reports.elements.format import count_noun
 from .reports.statistics.planned_power import planned_difference
-from .tasks.task import SPLITS, Task
+from .tasks.task import SPLITS, Task, load_labels
 
 _LOG = logging.getLogger(__name__)
 
@@ -58,69 +61,94 @@ class PlannedRun:
         ]
 
     def training_facts(self) -> list[dict[str, Any]]:
-        """Return the steps and passes of a training, per task and label fraction."""
+        """Return the steps, validations and passes of a training, per task and label fraction."""
         request = self.resolved.request
         recipe = request.recipe
         trained = {name for name in request.protocols if "passes" in PROTOCOLS[name].recipe_fields}
         cells = (planned.cell for planned in self.cells if planned.cell.protocol in trained)
         found = []
         for name, size, fraction in dict.fromkeys((cell.task, cell.size, cell.fraction) for cell in cells):
-            n_train = max(1, round(self._split_sizes[name, size][0] * fraction))
+            sizes, task = self._split_sizes[name, size], self.resolved.tasks[name]
+            n_train, n_val = (subset_size(task, count, fraction) for count in sizes[:2])
             steps = recipe.steps_for(n_train)
-            passes = steps * recipe.batch_size / n_train
             found.append(
-                {"task": name, "fraction": fraction, "n_train": n_train, "steps": steps, "passes": passes}
+                {
+                    "task": name,
+                    "fraction": fraction,
+                    "n_train": n_train,
+                    "steps": steps,
+                    "validations": recipe.validations_for(n_train, n_val),
+                    "passes": steps * recipe.batch_size / n_train,
+                }
             )
         return found
 
     def power_facts(self) -> list[dict[str, Any]]:
         """Return the minimum detectable difference of AUC per task, as `planned_difference` assumes.
 
-        It is None with a single seed, and is that of one task: those of a page are corrected together.
+        It is None with a single seed, and is that of one task: those of a page are corrected together. With
+        folds every image is a test image, and a repeat counts as a seed.
         """
-        seeds, found = len(self.resolved.request.seeds), []
-        for (name, _), (_, _, n_test) in self._split_sizes.items():
-            measured = planned_difference(n_test, seeds)
+        request, found = self.resolved.request, []
+        for (name, size), (_, _, n_test) in self._split_sizes.items():
+            folds = request.folds if name in self.resolved.val_shares else 0
+            seeds = len(request.repeat_seeds if folds else request.seeds)
+            n_test = self.resolved.pool_sizes[name, size] if folds else n_test
+            measured = planned_difference(n_test, seeds, bool(folds))
             least = detectable_difference(measured) if seeds > 1 else None
-            found.append({"task": name, "n_test": n_test, "n_seeds": seeds, "detectable": least})
+            found.append(
+                {"task": name, "n_test": n_test, "n_seeds": seeds, "folds": folds, "detectable": least}
+            )
         return found
 
     @cached_property
     def _split_sizes(self) -> dict[tuple[str, int], Sequence[int]]:
-        """Images of train, val and test by (task, stored size); a task whose card lacks them is read once."""
+        """Images of train, val and test by (task, stored size); a task whose card lacks them is read once.
+
+        Those of a cross-validated task are the means of its folds.
+        """
         scored = (planned.cell for planned in self.cells if planned.cell.step == "score")
         places = dict.fromkeys((cell.task, cell.size) for cell in scored)
         return {(name, size): self._count_images(self.resolved.tasks[name], size) for name, size in places}
 
     def _count_images(self, task: Task, size: int) -> Sequence[int]:
+        if task.name in self.resolved.val_shares:
+            return self.resolved.fold_sizes(task.name, size)
         if task.split_sizes:
             return task.split_sizes
-        splits = task.source.load(size, self.resolved.places)
+        splits = load_labels(task.source, size, self.resolved.places)
         return [len(splits[name]) for name in SPLITS]
 
     def warnings(self) -> list[str]:
-        """Return doubts about the waiting cells."""
-        about_weights = run.preflight.weights_warnings(self.resolved)
-        if not self.waiting:
-            return about_weights
-        return about_weights + run.preflight.equal_fraction_warnings(self.resolved, self.waiting)
+        """Return doubts about the waiting cells; `UserError` for tasks with too few patients for folds."""
+        checks = (run.task_folds.fold_warnings, run.preflight.equal_fraction_warnings) if self.waiting else ()
+        about_cells = [warning for check in checks for warning in check(self.resolved, self.waiting)]
+        return run.preflight.weights_warnings(self.resolved) + about_cells
 
-    def estimate(self) -> "run.estimate.SecondsRange | None":
-        """Estimate the time that the waiting cells take, after timing every network; None without any."""
+    def estimate(self) -> "run.estimate.PlanEstimate | None":
+        """Estimate what the waiting cells take, after timing every network; None without any."""
         if self.device is None:
             return None
-        jobs = self.resolved.request.jobs
-        return run.estimate.estimate_seconds(self.resolved, self.waiting, self.device, jobs)
+        jobs = _count_processes(self.resolved.request, self.device)
+        return run.estimate.estimate_plan(self.resolved, self.waiting, self.device, jobs)
+
+    def kept_models_gb(self) -> float:
+        """Estimate the disk space of the networks that the waiting cells keep, in gigabytes."""
+        return run.kept_models.kept_bytes(self.resolved, self.waiting) / 1e9
 
 
-def plan_run(config: RunConfig) -> PlannedRun:
+def plan_run(config: RunConfig, from_cards: bool = False) -> PlannedRun:
     """Return the cells of a run, and which of them have no record yet; missing data are downloaded.
+
+    Args:
+        config: the options.
+        from_cards: download nothing; what can be downloaded counts as present.
 
     Raises:
         UserError: a name is unknown, or weights or data are unavailable.
     """
     store = RecordStore(config.folder)
-    resolved = _resolve(config, store.refuse_old_format)
+    resolved = _resolve(config, store.refuse_old_format, from_cards)
     waiting = pending_cells(resolved, store, ResumeRules())
     return PlannedRun(resolved, waiting, run.preflight.resolve_device(config.device) if waiting else None)
 
@@ -140,24 +168,32 @@ def compute_run(
     """
     folder = config.folder
     store = RecordStore(folder)
+    cache_limit()  # a wrong value is an error now, not in every cell
     resolved = _resolve(config, lambda: (writable_folder(folder), store.refuse_old_format()))
     sweep(folder)
-    sweep(cache_folder())
+    for place in {cache_folder(), scratch_folder()}:
+        sweep(place)
     rules = ResumeRules(config.overwrite, config.limit)
-    waiting = pending_cells(resolved, store, rules)
+    kept: dict[str, Record] = {}
+    waiting = pending_cells(resolved, store, rules, kept)
+    if sentence := run.kept_models.missing_models(resolved, waiting, store):
+        _LOG.warning(f"warning: {sentence}")
     if waiting:
         device = run.preflight.resolve_device(config.device)
+        jobs = _count_processes(config, device)
         _check(resolved, waiting)
         resolved.plan.write(folder)  # only now: a refused request keeps the last plan
         share = f"{len(waiting)} of {len(resolved.plan.cells)}"
         _LOG.info(f"{share} cells to compute on {device}; records in {folder}/records")
+        _log_estimate(PlannedRun(resolved, waiting, device))
         new_rules = rules.for_new_run(waiting, store)
-        run.executor.execute_cells(resolved, waiting, new_rules, config.jobs, device, on_record)
+        run.executor.execute_cells(resolved, waiting, new_rules, jobs, device, on_record)
         check_folder(folder)
     else:
         resolved.plan.write(folder)
         _LOG.info(f"All {len(resolved.plan.cells)} cells have their records in {folder}: nothing to compute.")
-    done = list(finished_records(resolved.plan.cells, store))
+    records = (kept.get(planned.key) or store.read(planned.key) for planned in resolved.plan.cells)
+    done = [record for record in records if record]
     if lost := {planned.key for planned in waiting} - {record.key for record in done}:
         raise StoppedError(
             f"{len(lost)} records of {folder} were removed meanwhile: run the same command again."
@@ -167,6 +203,10 @@ def compute_run(
         if sentence:
             _LOG.warning(f"warning: {task}: {sentence}")
     return done
+
+
+def _count_processes(config: RunConfig, device: str) -> int:
+    return process_count(device, config.jobs, config.per_gpu)
 
 
 def log_failures(failed: Sequence[Record], config: RunConfig) -> None:
@@ -184,13 +224,28 @@ def _check(resolved: ResolvedPlan, waiting: list[PlannedCell]) -> None:
     """Log warnings and notes about a run; `UserError` where it cannot work."""
     for warning in run.preflight.weights_warnings(resolved):
         _LOG.warning(f"warning: {warning}")
-    for check in (run.preflight.check_before_run, run.preflight.equal_fraction_warnings):
+    before = run.preflight.check_before_run, run.preflight.equal_fraction_warnings
+    for check in (run.task_folds.fold_warnings, *before):
         for warning in check(resolved, waiting):
             _LOG.warning(f"warning: {warning}")
     for sentence in run.preflight.dedupe_sentences(resolved, waiting):
         _LOG.info(sentence)
 
 
-def _resolve(config: RunConfig, ready: Callable[[], object]) -> ResolvedPlan:
+def _log_estimate(planned: PlannedRun) -> None:
+    """Log what a run takes; a measurement that fails stops no run."""
+    try:
+        estimate = planned.estimate()
+    except Exception as error:  # such as short memory: the cells say it with their own cure
+        _LOG.info(f"No estimate of the time: {error}")
+        return
+    if estimate:
+        first, *details = run.estimate.describe_estimate(estimate, "Estimate")
+        _LOG.info(first)
+        for line in details:
+            _LOG.debug(line)
+
+
+def _resolve(config: RunConfig, ready: Callable[[], object], from_cards: bool = False) -> ResolvedPlan:
     with show_downloads() as progress:
-        return resolve_request(config, progress, ready)
+        return resolve_request(config, progress, ready, from_cards)

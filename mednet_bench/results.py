@@ -133,7 +133,7 @@ class RunPlan:
     def seconds(self) -> tuple[float, float]:
         """Return the least and most seconds that the open cells may take, after timing every network."""
         estimate = self.planned.estimate()
-        return (estimate.low, estimate.high) if estimate else (0.0, 0.0)
+        return (estimate.seconds.low, estimate.seconds.high) if estimate else (0.0, 0.0)
 
     def __repr__(self) -> str:
         """Return the numbers of cells and what they compare, in at most `MOST_SHOWN` characters."""

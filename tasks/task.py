@@ -34,12 +34,15 @@ class DataLocations:
         roots: `--data-root`, then MEDNET_BENCH_DATA; each also with its `medmnist/` folder.
         medmnist_cache: folder of the medmnist package, searched last.
         mirror: base address for downloads, "" for the publisher's.
+        assumed: names of files that count as present, for an estimate before they are downloaded; weights
+            that are not on this machine count as well. None: work that reads them.
     """
 
     roots: tuple[Path, ...] = ()
     medmnist_cache: Path = field(default_factory=lambda: Path.home() / ".medmnist")
     mirror: str = ""
     download: bool = True
+    assumed: frozenset[str] | None = None
 
 
 @dataclass(frozen=True)
@@ -101,7 +104,11 @@ class Split:
 
 
 class ImageSource(Protocol):
-    """Protocol of the sources that load a task's images."""
+    """Protocol of the sources that load a task's images.
+
+    A source that makes the test split by itself may have `val_share`, as `FilesSource` has, for `--folds`;
+    its groups are then comparable between splits.
+    """
 
     def fingerprint(self, size: int, places: DataLocations) -> str:
         """Return a content hash, ``"md5:..."`` or ``"sha256:..."``, without loading the images."""
@@ -116,8 +123,22 @@ class ImageSource(Protocol):
         ...
 
     def load(self, size: int, places: DataLocations) -> Mapping[str, Split]:
-        """Load and check the splits; `UserError` names the file and the cure."""
+        """Load and check the splits; `UserError` names the file and the cure.
+
+        A source whose images are many has `load_labels` with the same arguments as well, see there.
+        """
         ...
+
+
+def load_labels(source: ImageSource, size: int, places: DataLocations) -> Mapping[str, Split]:
+    """Load splits without pixels, images [n, 0, 0]; a source without `load_labels` loads its images, too."""
+    read = getattr(source, "load_labels", source.load)  # optional for a plug-in
+    return read(size, places)
+
+
+def no_pixels(count: int) -> Levels:
+    """Return the images of a split that was read without its pixels, [count, 0, 0]."""
+    return np.empty((count, 0, 0), np.uint8)
 
 
 @dataclass(frozen=True)

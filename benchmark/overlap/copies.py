@@ -1,7 +1,7 @@
 """Count test images and groups that occur in train or val, and drop images (`--dedupe`)."""
 
 import hashlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 
 import msgspec
@@ -12,7 +12,7 @@ from ...core.files import DiskFullError, cache_folder, read_regular, write_json
 from ...tasks.task import SPLITS, Split, Task
 from ..schema.split_overlap import Dedupe, SplitOverlap
 from ..training.subsets import one_hot
-from .exact import equal_groups, image_digests
+from .exact import Digests, equal_groups, image_digests
 from .groups import known_groups, patients_known
 
 _FORMAT = 2
@@ -40,23 +40,44 @@ def data_identity(fingerprint: str, dedupe: Dedupe | None) -> str:
     return f"{fingerprint}, without copies in {' and '.join(_FROM[dedupe])}" if dedupe else fingerprint
 
 
-def copies_in(task: Task, splits: Mapping[str, Split], fingerprint: str) -> SplitCopies:
-    """Count the copies and shared groups of a task; copies are cached by content and card."""
+def copies_in(
+    task: Task,
+    splits: Mapping[str, Split],
+    fingerprint: str,
+    load: Callable[[], Mapping[str, Split]] | None = None,
+) -> SplitCopies:
+    """Count the copies and shared groups of a task; copies are cached by content and card.
+
+    Args:
+        task: the card.
+        splits: with or without pixels.
+        fingerprint: of the content.
+        load: returns the splits with pixels, called only where nothing is cached; None if `splits` have them.
+    """
     counts = [len(splits[name]) for name in SPLITS]
     key = hashlib.sha256(msgspec.json.encode([_FORMAT, fingerprint, task.decisive, counts])).hexdigest()
     note = cache_folder() / "leakage" / f"{key[:32]}.json"
     try:
         found = msgspec.json.decode(read_regular(note), type=SplitCopies)
     except (OSError, ValueError, RecursionError):
-        found = _count_copies(splits)
+        found = _count_copies(load() if load else splits)
         with suppress(UserError, DiskFullError):  # the cache is optional
             write_json(note, found)
     return msgspec.structs.replace(found, copies=_add_shared_groups(found.copies, splits))
 
 
-def _count_copies(splits: Mapping[str, Split]) -> SplitCopies:
+def copies_in_fold(splits: Mapping[str, Split], marks: Mapping[str, Digests]) -> SplitOverlap:
+    """Count the copies and shared groups of a fold; its splits may lack pixels.
+
+    Equal images are one group, so that there are none but blank ones, which belong to no group.
+    """
+    return _add_shared_groups(_count_copies(splits, marks).copies, splits)
+
+
+def _count_copies(splits: Mapping[str, Split], marks: Mapping[str, Digests] | None = None) -> SplitCopies:
     ordered = {name: splits[name] for name in SPLITS}
-    groups = equal_groups(ordered, {name: image_digests(split.images) for name, split in ordered.items()})
+    marks = marks or {name: image_digests(split.images) for name, split in ordered.items()}
+    groups = equal_groups(ordered, marks)
     crossing = [group for group in groups if len(group.splits) > 1]
     tested = [group for group in crossing if "test" in group.splits]
 

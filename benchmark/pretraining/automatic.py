@@ -13,16 +13,18 @@ from ...baselines.init import PretrainPlan, contract_of
 from ...baselines.weights.load_state_dict import write_tensors
 from ...baselines.weights.prepare import InputPreparation
 from ...core.files import claim_lock, sha256_file, write_bytes
+from ...core.progress import track_each
 from ...tasks.task import DataLocations, Split
 from ..schema.plan import TrainingConfig
 from ..schema.records import ValidationPoint
-from ..training.device_data import as_stored
+from ..training.device_data import as_stored, holding_device
 from ..training.loop import catch_short_memory, retry_in_parts
 from .config import PretrainCallbacks, PretrainConfig, PretrainOutcome
 from .distributed import RankGroup
 from .in_memory_loader import MemoryImages
 from .mednet_cache import PretrainFacts, facts_path, read_pretrain_facts
 from .pretrain_result import PretrainSettings
+from .progress import PretrainDisplay
 from .sources import SourcePool, hold_out
 from .train_loop import run_training as train
 
@@ -37,12 +39,14 @@ def pretrain_automatic(
     device: str,
     weights: Path,
     check: Callable[[], object] = lambda: None,
+    cuda_graphs: bool = False,
 ) -> PretrainFacts:
     """Pretrain, or wait for the process that does, unless the weights exist already.
 
     Args:
         weights: the `.safetensors` file to write.
         check: called once the images have been read; if it raises, no weights are written.
+        cuda_graphs: as in `PretrainConfig`.
     """
     with claim_lock(weights.with_suffix(".lock"), wait=True):
         if (existing := read_pretrain_facts(weights)) is not None:
@@ -50,7 +54,7 @@ def pretrain_automatic(
         started = time.perf_counter()
         if plan.images:
             recipe = msgspec.structs.replace(recipe, pretrain_images=plan.images)
-        result, parts = _train_in_parts(plan, recipe, places, device, check)
+        result, parts = _train_in_parts(plan, recipe, places, device, check, cuda_graphs)
         write_tensors(weights, result.state, ("identity", plan.identity))
         facts = PretrainFacts(
             images={source.name: source.images for source in result.sources},
@@ -62,6 +66,7 @@ def pretrain_automatic(
             sha256=sha256_file(weights),
             start=plan.start.name if plan.start else "",
             parts=parts,
+            notes=result.notes,
         )
         write_bytes(facts_path(weights), msgspec.json.encode(facts))
         return facts
@@ -80,6 +85,7 @@ def _train_in_parts(
     places: DataLocations,
     device: str,
     check: Callable[[], object],
+    cuda_graphs: bool = False,
 ) -> tuple[PretrainOutcome, int]:
     """Train; if memory is short, start over with twice as many parts; returns their number, too."""
     pools, images = _load_pools(plan, recipe, places, device)
@@ -98,9 +104,12 @@ def _train_in_parts(
 
     def attempt(parts: int) -> PretrainOutcome:
         cut = msgspec.structs.replace(settings, accumulate=parts)
-        config = PretrainConfig(cut, pools, MemoryImages(images), RankGroup(device), plan.start)
-        with catch_short_memory(parts, cut.batch_size):
-            return train(config, PretrainCallbacks(evaluate_every=-(-cut.steps // EVALUATIONS)))
+        ranks, loader = RankGroup(device), MemoryImages(images, device)
+        config = PretrainConfig(cut, pools, loader, ranks, plan.start, cuda_graphs)
+        display = PretrainDisplay(cut.steps)
+        callbacks = PretrainCallbacks(evaluate_every=-(-cut.steps // EVALUATIONS), on_reading=display.show)
+        with catch_short_memory(parts, cut.batch_size), display.show_live():
+            return train(config, callbacks)
 
     return retry_in_parts(attempt)
 
@@ -108,11 +117,14 @@ def _train_in_parts(
 def _load_pools(
     plan: PretrainPlan, recipe: TrainingConfig, places: DataLocations, device: str
 ) -> tuple[list[SourcePool], Tensor]:
-    """Load the allowed splits of every source, up to the budget's images, as pools and uint8."""
+    """Load the allowed splits of every source, up to the budget's images, as pools and uint8.
+
+    The images are in host memory where the device has too little.
+    """
     pools: list[SourcePool] = []
     images: list[Tensor] = []
     prepare = InputPreparation(contract_of(plan.start), plan.input_size)
-    for task, side in zip(plan.sources, plan.sizes, strict=True):
+    for task, side in track_each("reading source", list(zip(plan.sources, plan.sizes, strict=True))):
         splits = task.source.load(side, places)
         whole = _concatenate_splits([splits[name] for name in task.pretrain_splits])
         rng = np.random.default_rng([PRETRAIN_SEED, len(pools)])
@@ -122,10 +134,10 @@ def _load_pools(
         pools.append(
             SourcePool(task.name, task.kind, task.classes, task.flips, whole.labels[rows], train, held_out)
         )
-        images.append(
-            _resize_images(as_stored(Split(whole.images[rows], whole.labels[rows]), device), prepare)
-        )
-    return pools, torch.cat(images)
+        stored = as_stored(Split(whole.images[rows], whole.labels[rows]), "cpu")
+        images.append(_resize_images(stored, prepare, device))
+    together = torch.cat(images)
+    return pools, together.to(holding_device(together.nbytes, device))
 
 
 def _concatenate_splits(parts: list[Split]) -> Split:
@@ -138,6 +150,7 @@ def _concatenate_splits(parts: list[Split]) -> Split:
     )
 
 
-def _resize_images(images: Tensor, prepare: InputPreparation) -> Tensor:
-    """Resize images to the network's input size, as uint8."""
-    return torch.cat([prepare.resize(part).round().to(torch.uint8) for part in images.split(4096)])
+def _resize_images(images: Tensor, prepare: InputPreparation, device: str) -> Tensor:
+    """Resize images in host memory on the device to the network's input size, as uint8 on the host."""
+    parts = (prepare.resize(part.to(device)).round() for part in images.split(4096))
+    return torch.cat([part.to(torch.uint8).cpu() for part in parts])

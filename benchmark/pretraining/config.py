@@ -23,6 +23,7 @@ class PretrainConfig:
         pools: the sources; each has images to train on.
         images: their pixels, at the settings' input size.
         start: the initial weights; None is random.
+        cuda_graphs: record the step as a CUDA graph on a GPU; only for batches in one part on one process.
     """
 
     settings: PretrainSettings
@@ -30,6 +31,7 @@ class PretrainConfig:
     images: ImageLoader
     ranks: RankGroup
     start: InitCard | None = None
+    cuda_graphs: bool = False
 
     @property
     def contract(self) -> InputSpec:
@@ -67,12 +69,14 @@ class PretrainOutcome:
         state: tensors of the backbone on the CPU, of the moving average where there is one.
         curve: the last row validates these weights.
         seconds: spent, without interruptions.
+        notes: sentences for a record.
     """
 
     state: dict[str, Tensor]
     sources: tuple[SourceUse, ...]
     curve: tuple[CurvePoint, ...]
     seconds: float
+    notes: tuple[str, ...] = ()
 
 
 class StoppedAtError(Exception):

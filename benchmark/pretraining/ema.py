@@ -27,5 +27,9 @@ class AveragedModel:
         average, live = map(list, zip(*self._floats, strict=True))
         # as torch's own AveragedModel, which would wait for the device at every step
         torch._foreach_lerp_(average, live, 1 - keep)  # pyright: ignore[reportPrivateImportUsage]
+
+    @torch.no_grad()
+    def copy_counts(self) -> None:
+        """Copy the tensors that have no average, the numbers of batches."""
         for count, value in self._counts:
             count.copy_(value)

@@ -13,7 +13,7 @@ from ...baselines.weights.archs import feature_width
 from ...baselines.weights.prepare import InputPreparation
 from ..training.loop import ValidationResult, autocast_precision, seed_torch
 from ..training.metrics import Predictions, primary_value
-from ..training.model import EVAL_BATCH, to_probabilities
+from ..training.model import eval_batch, to_probabilities
 from ..training.subsets import one_hot
 from .sources import ImageLoader, SourcePool, _Rows, pool_starts
 
@@ -113,7 +113,8 @@ def score_source(
 def _logits(
     network: nn.Module, images: ImageLoader, prepare: InputPreparation, rows: _Rows
 ) -> Iterator[Tensor]:
-    chunks = (rows[at : at + EVAL_BATCH] for at in range(0, len(rows), EVAL_BATCH))
+    size = eval_batch(next(network.parameters()).device, prepare.side)
+    chunks = (rows[at : at + size] for at in range(0, len(rows), size))
     for batch in images.batches(chunks):
         with autocast_precision(batch.device):
             logits = network(prepare(batch))

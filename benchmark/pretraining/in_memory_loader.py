@@ -1,23 +1,35 @@
-"""Loader of images that are all in memory on the device."""
+"""Loader of images that are all in memory, on the device or on the host."""
 
 from collections.abc import Generator, Iterable
 
 import torch
 from torch import Tensor
 
+from ..training.device_data import copied_ahead, gather_rows
 from .sources import _Rows
 
 
 class MemoryImages:
-    """An `ImageLoader` of a tensor on the device, uint8 [n, 1 or 3, side, side], by pool."""
+    """An `ImageLoader` of a tensor, uint8 [n, 1 or 3, side, side], by pool.
 
-    def __init__(self, images: Tensor) -> None:
-        self.images = images
+    Args:
+        images: on the device, or in host memory.
+        device: where batches are needed; that of the images by default.
+    """
+
+    def __init__(self, images: Tensor, device: str = "") -> None:
+        self.images, self.device = images, torch.device(device or images.device)
 
     def batches(self, rows: Iterable[_Rows]) -> Generator[Tensor]:
-        """Yield the images of each array of rows."""
-        for each in rows:
-            yield self.images[to_device(torch.from_numpy(each), self.images.device)]
+        """Yield the images of each array of rows on the device; from the host one batch ahead."""
+        places = map(torch.from_numpy, rows)
+        if self.images.device.type == self.device.type:
+            for each in places:
+                yield self.images[to_device(each, self.images.device)]
+        else:
+            yield from copied_ahead(
+                (gather_rows(self.images, each, pinned=False) for each in places), self.device
+            )
 
 
 def to_device(values: Tensor, device: torch.device | str) -> Tensor:

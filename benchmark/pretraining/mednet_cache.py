@@ -27,6 +27,8 @@ class PretrainFacts(msgspec.Struct, frozen=True, kw_only=True):
     """Name of the init of its initial weights; "" is random."""
     parts: int = 1
     """Parts of each batch, processed one after the other to save memory."""
+    notes: tuple[str, ...] = ()
+    """Sentences for the record."""
 
     def label(self, variant: str) -> str:
         """Return the label of the MedNet in tables."""

@@ -1,20 +1,14 @@
-"""Progress of a pretraining: a live line in a terminal, otherwise log records at intervals."""
+"""Progress of a pretraining: its line for the live display or the log."""
 
-import logging
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 from rich.console import Console
 from rich.live import Live
 
-from ...core.progress import NotebookBar, duration, live_line, stderr_console
+from ...core.progress import NotebookBar, duration, live_line, log_progress, stderr_console
 from .pretrain_result import CurvePoint
 
-_LOG = logging.getLogger(__name__)
-
-QUIET_SECONDS = 30.0
-"""Interval of plain lines without a validation."""
 NAMED_SOURCES = 4
 """Number of sources whose losses are in a line."""
 
@@ -26,7 +20,7 @@ class PretrainDisplay:
         self.steps = steps
         self.console = console or stderr_console()
         self._first: tuple[int, float] | None = None
-        self._printed_at, self._line, self._share = 0.0, "", 0.0
+        self._line, self._share = "", 0.0
         self._live: Live | NotebookBar | None = None
 
     @contextmanager
@@ -37,14 +31,12 @@ class PretrainDisplay:
         self._live = None
 
     def show(self, point: CurvePoint) -> None:
-        """Update the live line; log a line at a validation or after `QUIET_SECONDS`."""
+        """Update the live line, and log it at a validation."""
         self._line, self._share = self.format_line(point), point.step / max(1, self.steps)
         if self._live:
             self._live.refresh()
-        now = time.monotonic()
-        if point.val_loss is not None or (self._live is None and now - self._printed_at > QUIET_SECONDS):
-            _LOG.info(self._line)
-            self._printed_at = now
+        if point.val_loss is not None:
+            log_progress(self._line)
 
     def format_line(self, point: CurvePoint) -> str:
         """Format a reading as one line."""

@@ -8,8 +8,10 @@ import time
 from contextlib import closing
 
 import msgspec
+import torch
 
-from ..training.loop import DivergedError, seed_torch
+from ..training.cuda_graph import graph_notes
+from ..training.loop import DivergedError, fixed_shapes, seed_torch
 from . import checkpoints
 from .config import PretrainCallbacks, PretrainConfig, PretrainOutcome, StoppedAtError
 from .heads import HeldOutScore, as_scores, mean_score, score_source
@@ -33,7 +35,8 @@ def run_training(config: PretrainConfig, callbacks: PretrainCallbacks) -> Pretra
         StoppedAtError: a stop was requested.
         UserError: the initial weights do not fit.
     """
-    with seed_torch(config.ranks.device, config.settings.seed):
+    device = torch.device(config.ranks.device)
+    with seed_torch(config.ranks.device, config.settings.seed), fixed_shapes(device):
         return _Training(config, callbacks).run()
 
 
@@ -48,15 +51,16 @@ class _Training:
 
     def run(self) -> PretrainOutcome:
         first = self._resume()
-        self.trainer.network.train()
         with closing(self.config.images.batches(self.trainer.stream(first))) as images:
+            self.trainer.record_step(first, images)
             for step in range(first, self.config.settings.steps):
                 self.trainer.step(step, images)
                 self._after_step(step + 1)
         backbone = self.trainer.eval_model.get_submodule("backbone")
         # cloned: on a CPU they would share the network's memory
         state = {name: value.cpu().contiguous().clone() for name, value in backbone.state_dict().items()}
-        return PretrainOutcome(state, self._source_uses(), tuple(self.curve), self._seconds())
+        notes = graph_notes(self.trainer.graph_key)
+        return PretrainOutcome(state, self._source_uses(), tuple(self.curve), self._seconds(), notes)
 
     def _after_step(self, done: int) -> None:
         """Read losses, validate, report and save what is due after `done` steps."""

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections import deque
+from collections.abc import Hashable, Iterator
 
 import numpy as np
 import torch
@@ -13,6 +14,8 @@ from ...baselines.weights.archs import build_backbone
 from ...baselines.weights.load import load_backbone
 from ...baselines.weights.prepare import InputPreparation
 from ..training.augment import AugmentRule
+from ..training.batch_counts import BatchCounts
+from ..training.cuda_graph import CHECK_STEPS, RecordedGraph, RepeatableStep, record_step
 from ..training.loop import OptimizerConfig, autocast_precision
 from ..training.model import place_model
 from .batch_sampler import BatchSampler
@@ -60,6 +63,22 @@ class PretrainTrainer:
         )
         self.totals = torch.zeros(len(config.pools), 2, device=self.device)
         self.data_wait = 0.0
+        self.network.train()
+        self.counts = BatchCounts(self.network)
+        self.graph: RecordedGraph | None = None
+        self._early: deque[tuple[Tensor, ...]] = deque()
+        """Inputs of the next steps, which were read for the check of the graph."""
+
+    @property
+    def graph_key(self) -> Hashable:
+        """Everything that decides the kernels of a step, or None where no graph is recorded."""
+        settings, ranks = self.settings, self.ranks
+        if not self.config.cuda_graphs or not ranks.device.startswith("cuda"):
+            return None
+        if ranks.world > 1 or settings.accumulate > 1:
+            return None
+        shape = (settings.input_size, settings.variant, settings.batch_size, self.heads.outputs)
+        return ("pretraining", settings.arch, *shape, settings.projection, ranks.device)
 
     @property
     def eval_model(self) -> nn.Module:
@@ -77,42 +96,102 @@ class PretrainTrainer:
             for _, places in self._parts():
                 yield rows[places]
 
+    def record_step(self, first: int, images: Iterator[Tensor]) -> None:
+        """Record the step as a CUDA graph where wanted; reads the images of the steps for its check."""
+        if self.graph_key is None:
+            return
+        last = min(self.settings.steps, first + CHECK_STEPS)
+        self._early.extend(next(self._inputs(step, images)) for step in range(first, last))
+        for group in self.optimizer.param_groups:
+            group.update(lr=torch.zeros((), device=self.device), capturable=True)
+
+        def inputs(step: int) -> tuple[Tensor, ...]:
+            self._seed_part(step, 0)
+            return (torch.full((), self.rate(step), device=self.device), *self._early[step - first])
+
+        repeatable = RepeatableStep(self._whole_step, inputs, self._state, first, self.settings.steps)
+        self.graph = record_step(self.graph_key, repeatable, torch.device(self.device))
+        self.counts.pending = 0
+        if self.graph is None:
+            self._plain_rates()
+
     def step(self, step: int, images: Iterator[Tensor]) -> None:
         """Take one optimizer step; nothing in it waits for the device."""
-        for group in self.optimizer.param_groups:
-            group["lr"] = self.rate(step)
-        self.optimizer.zero_grad(set_to_none=True)
+        parts = list(self._parts())
+        batches = iter([self._early.popleft()]) if self._early else self._inputs(step, images)
+        if self.graph:
+            self._seed_part(step, 0)
+            self.graph(torch.full((), self.rate(step), device=self.device), *next(batches))
+            self.counts.pending += 1
+        else:
+            for group in self.optimizer.param_groups:
+                group["lr"] = self.rate(step)
+            self.optimizer.zero_grad(set_to_none=True)
+            for at, ((part, _), tensors) in enumerate(zip(parts, batches, strict=True)):
+                self.norms.weight_part(at, len(parts))
+                self._seed_part(step, part)
+                with self.ranks.without_sync(self.model, more=at + 1 < len(parts)):
+                    self._backward(*tensors)
+            self.optimizer.step()
+        if self.average:
+            self.average.update(step)
+
+    def _inputs(self, step: int, images: Iterator[Tensor]) -> Iterator[tuple[Tensor, ...]]:
+        """Yield the images, augmentation draws and targets of each part of this process, on the device."""
         rows = self.sampler.rows(step)
         whose = self.sampler.pool_numbers(rows)
         changes = self.sampler.augmentation_draws(step, whose)
-        parts = list(self._parts())
-        for at, (part, places) in enumerate(parts):
+        for _, places in self._parts():
             started = time.perf_counter()
             batch = next(images)
             self.data_wait += time.perf_counter() - started
             targets = to_device(self.heads.targets(rows[places], whose[places]), self.device)
-            numbers = to_device(torch.from_numpy(changes[places]), self.device)
-            self.norms.weight_part(at, len(parts))
-            # dropout must not depend on the process of this part, nor on earlier interruptions
-            seeds = np.random.SeedSequence((self.settings.seed, step, part))
-            torch.manual_seed(int(seeds.generate_state(1)[0]))
-            with self.ranks.without_sync(self.model, more=at + 1 < len(parts)):
-                self._backward(self.prepare.normalize(self.augment(batch.float(), numbers)), targets)
+            yield batch, to_device(torch.from_numpy(changes[places]), self.device), targets
+
+    def _seed_part(self, step: int, part: int) -> None:
+        """Seed dropout, which depends neither on the process of a part nor on earlier interruptions."""
+        seeds = np.random.SeedSequence((self.settings.seed, step, part))
+        torch.manual_seed(int(seeds.generate_state(1)[0]))
+
+    def _whole_step(self, rate: Tensor, *tensors: Tensor) -> Tensor:
+        """Take a step of one part on tensors alone, and return the mean loss of its batch."""
+        for group in self.optimizer.param_groups:
+            group["lr"].copy_(rate)
+        self.optimizer.zero_grad(set_to_none=True)
+        loss = self._backward(*tensors)
         self.optimizer.step()
-        if self.average:
-            self.average.update(step)
+        return loss
+
+    def _state(self) -> Iterator[Tensor]:
+        """Yield all tensors that a step without its average changes."""
+        yield self.totals
+        yield from self.network.parameters()
+        yield from self.network.buffers()
+        for values in self.optimizer.state.values():
+            yield from (value for value in values.values() if isinstance(value, Tensor))
+
+    def _plain_rates(self) -> None:
+        """Set the learning rates to numbers, as checkpoints have them."""
+        for group in self.optimizer.param_groups:
+            group.update(lr=self.settings.lr, capturable=False)
 
     def sync_batchnorm(self) -> None:
         """Average the running statistics of batch norm over processes, before they are used."""
+        self.counts.add()
         self.ranks.average(self.network.buffers())
         if self.average:
+            self.average.copy_counts()
             self.ranks.average(self.average.network.buffers())
 
     def state_tensors(self) -> Tensors:
         """Return the tensors that a resumed training needs."""
+        optimizer = self.optimizer.state_dict()
+        if self.graph:  # which needs a tensor as the rate
+            for group in optimizer["param_groups"]:
+                group.update(lr=self.settings.lr, capturable=False)
         return {
             "network": self.network.state_dict(),
-            "optimizer": self.optimizer.state_dict(),
+            "optimizer": optimizer,
             "totals": self.ranks.sum(self.totals),
             "average": self.average.network.state_dict() if self.average else {},
         }
@@ -127,15 +206,23 @@ class PretrainTrainer:
         if self.ranks.first:  # the checkpoint has the sum over all processes
             self.totals.copy_(tensors["totals"])
 
-    def _backward(self, inputs: Tensor, targets: Tensor) -> None:
-        """Accumulate the gradients of one part of a batch."""
-        with autocast_precision(inputs.device):
+    def _backward(self, batch: Tensor, numbers: Tensor, targets: Tensor) -> Tensor:
+        """Accumulate the gradients of one part of a batch, and return its mean loss.
+
+        Args:
+            batch: images as stored, [part, channels, side, side].
+            numbers: uniforms of the augmentation, [part, UNIFORMS_PER_IMAGE].
+            targets: as `SourceHeads.targets` returns them.
+        """
+        inputs = self.prepare.normalize(self.augment(batch.float(), numbers))
+        with autocast_precision(inputs.device), self.counts.paused():
             logits = self.model(inputs)
         losses = self.heads.losses(logits.float(), targets)
         # gradients are averaged over processes, so that each is scaled up by their number
         (losses.sum() * (self.ranks.world / self.settings.batch_size)).backward()
         counted = torch.stack([losses.detach(), torch.ones_like(losses)], dim=1)
         self.totals.index_add_(0, targets[:, -1].long(), counted)
+        return losses.detach().mean()
 
     def _parts(self) -> Iterator[tuple[int, _Rows]]:
         """Yield the number and the positions in the batch of each part of this process.

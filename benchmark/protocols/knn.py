@@ -1,5 +1,9 @@
 """`knn`: votes of the nearest training images by cosine similarity of frozen features."""
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -11,29 +15,40 @@ from ..training.protocol import (
     CostEstimate,
     EvalContext,
     ProtocolResult,
+    SolverProblem,
+    SolverWork,
     describe_choice,
 )
 from ..training.subsets import one_hot
 
-_Array = NDArray[np.float64]
+if TYPE_CHECKING:  # importing torch takes seconds, and a finished run needs none of it
+    from torch import Tensor
+
+SELECTION = 400
+"""Cost of finding the nearest neighbors of a row, in features of its product; only for estimates of time."""
 
 
 class KnnProtocol(BenchProtocol):
     """Choice of k in `TrainingConfig.k_grid`, up to the subset's size, on validation."""
 
+    version = 2
     recipe_fields = ("k_grid",)
     frozen = True
 
     def score(self, job: EvalContext) -> ProtocolResult:
         """Predict by similarity-weighted votes; probabilities are the weighted shares of the labels."""
+        import torch
+
         from ..training.features import features_of
+        from ..training.nearest_neighbors import neighbor_shares
 
         features = features_of(job)
-        train, val, test = (_unit_vectors(part) for part in features.select(job))
-        votes = one_hot(job.labels("train"), len(job.task.classes)).astype(float)
+        train, val, test = (torch.from_numpy(part).to(job.device) for part in features.select(job))
+        votes = torch.from_numpy(one_hot(job.labels("train"), len(job.task.classes))).to(job.device)
         truth = one_hot(job.labels("val"), len(job.task.classes))
         grid = tuple(k for k in job.recipe.k_grid if k <= len(train)) or (len(train),)
-        val_scores = _vote(val, train, votes, grid)
+        shares = neighbor_shares(val, train, votes, grid)
+        val_scores = {k: _to_array(share) for k, share in zip(grid, shares, strict=True)}
         scores = tuple(primary_value(Predictions(job.task.kind, truth, val_scores[k])) for k in grid)
         losses = [log_loss(truth, val_scores[k], job.task.kind) for k in grid]
         ranks = [
@@ -47,30 +62,25 @@ class KnnProtocol(BenchProtocol):
 
         criterion = "validation AUC, then validation loss"
         choice = describe_choice("k", tuple(map(float, grid)), scores, best, criterion, wins)
-        return ProtocolResult(_vote(test, train, votes, (k,))[k], val_scores[k], features.weights, (choice,))
+        (on_test,) = neighbor_shares(test, train, votes, (k,))
+        return ProtocolResult(_to_array(on_test), val_scores[k], features.weights, (choice,))
 
     def work(self, recipe: TrainingConfig, train: int, val: int, test: int) -> CostEstimate:
-        """Count the forward passes, and the neighbor search, which costs little."""
-        return CostEstimate(seen=train + val + test, solver_seconds=(val + test) * train * 2e-7)
+        """Count the forward passes."""
+        return CostEstimate(seen=train + val + test)
+
+    def solver_work(self, recipe: TrainingConfig, problem: SolverProblem) -> SolverWork:
+        """Count the product of queries and training features, and the selection of the nearest."""
+        from ..training.nearest_neighbors import neighbor_multiply_adds
+
+        queries = problem.val + problem.test
+        return SolverWork(
+            neighbor_multiply_adds(problem.train, queries, problem.features + SELECTION), problem.train
+        )
 
 
-def _unit_vectors(features: NDArray[np.float32]) -> NDArray[np.float32]:
-    return features / np.maximum(np.linalg.norm(features, axis=1, keepdims=True), 1e-12)
-
-
-def _vote(
-    queries: NDArray[np.float32], train: NDArray[np.float32], votes: _Array, grid: tuple[int, ...]
-) -> dict[int, _Array]:
-    """Return probabilities [queries, classes] for every k of the grid, from one neighbor search.
-
-    `queries` [queries, features] and `train` [n, features] are unit vectors, `votes` [n, classes] is 0 or 1.
-    """
-    from sklearn.neighbors import NearestNeighbors
-
-    search = NearestNeighbors(n_neighbors=max(grid), metric="cosine", algorithm="brute").fit(train)
-    distance, index = search.kneighbors(queries)
-    weight = np.clip(2 - distance.astype(float), 1e-6, None)[:, :, None]  # 1 + cosine: never negative
-    return {k: (weight[:, :k] * votes[index[:, :k]]).sum(1) / weight[:, :k].sum(1) for k in grid}
+def _to_array(shares: Tensor) -> NDArray[np.float64]:
+    return shares.cpu().double().numpy()  # in this order: not every device has float64
 
 
 PROTOCOLS.add("knn", KnnProtocol())

@@ -1,6 +1,11 @@
 """`linear`: L2-regularized logistic regression on standardized features, backbone frozen."""
 
-import warnings
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,105 +18,140 @@ from ..training.protocol import (
     CostEstimate,
     EvalContext,
     ProtocolResult,
+    SolverProblem,
+    SolverWork,
     describe_choice,
 )
 from ..training.subsets import one_hot
 
-_Array = NDArray[np.float64]
-ITERATIONS = 400
-SOLVER_TOLERANCE = 1e-4
-"""Scikit-learn's default; ten times as much ends a warm start at once where the penalty is weak."""
+if TYPE_CHECKING:  # importing torch takes seconds, and a finished run needs none of it
+    from torch import Tensor
 
-ONE_THREAD = 50_000_000
-"""Size of the feature matrix below which the solver uses one thread: several wait for one another, on a busy
+    from ..training.logistic_regression import LogisticFit
+
+_Array = NDArray[np.float64]
+ONE_THREAD = 1_000_000_000
+"""Multiply-adds per round below which the solver uses one thread: several wait for one another, on a busy
 machine for up to 25 times the computing time."""
+USUAL_ROUNDS, START_SECONDS = 20, 0.05
+"""Mean rounds of a column, and seconds of a fit that are independent of its size, for estimates."""
 
 
 class LinearProtocol(BenchProtocol):
     """Choice of the penalty of `TrainingConfig.l2_grid` by validation loss, in every cell."""
 
+    version = 2
     recipe_fields = ("l2_grid",)
     frozen = True
 
     def score(self, job: EvalContext) -> ProtocolResult:
-        """Fit one probe per penalty, from strong to weak, each with a warm start from the last."""
-        from sklearn.preprocessing import StandardScaler
-        from threadpoolctl import threadpool_limits
+        """Fit the probes of all penalties and labels at once, and predict with the best penalty."""
+        import torch
 
         from ..training.features import features_of
+        from ..training.logistic_regression import standardize
 
         features = features_of(job)
-        seen = features.select(job)
-        scaler = StandardScaler().fit(seen[0])
-        train, val, test = (np.asarray(scaler.transform(part), np.float32) for part in seen)
+        seen = [torch.from_numpy(part).to(job.device) for part in features.select(job)]
+        train, val, test = standardize(*seen)
         width = len(job.task.classes)
         truth = one_hot(job.labels("val"), width)
         grid = tuple(sorted(job.recipe.l2_grid, reverse=True))
-        columns = job.labels("train").reshape(len(train), -1).T  # multilabel: one per label; otherwise one
-        with threadpool_limits(1 if train.size < ONE_THREAD else None):
-            paths = [_fit_path(train, column, grid, (val, test), width) for column in columns]
-        if job.task.kind == "multilabel":
-            fitted = [
-                tuple(np.stack([path[i][part][:, 1] for path in paths], axis=1) for part in (0, 1))
-                for i in range(len(grid))
-            ]
-        else:
-            fitted = paths[0]
-        scores = tuple(-log_loss(truth, on_val, job.task.kind) for on_val, _ in fitted)
-        best = int(np.argmax(scores))
+        with few_threads(train.numel() * width * len(grid) * 2 < ONE_THREAD):
+            probes = LinearProbes.train(train, job.labels("train"), width, grid)
+            fitted = [probes.predict(val, place) for place in range(len(grid))]
+            scores = tuple(-log_loss(truth, on_val, job.task.kind) for on_val in fitted)
+            best = int(np.argmax(scores))
+            on_test = probes.predict(test, best)
 
         def wins(a: int, b: int) -> float:
-            return share_of_wins(job.task.kind, truth, fitted[a][0], fitted[b][0], by_loss=True)
+            return share_of_wins(job.task.kind, truth, fitted[a], fitted[b], by_loss=True)
 
         choice = describe_choice("l2", grid, scores, best, "validation log likelihood", wins)
-        on_val, on_test = fitted[best]
-        return ProtocolResult(on_test, on_val, features.weights, (choice,))
+        return ProtocolResult(on_test, fitted[best], features.weights, (choice,))
 
     def work(self, recipe: TrainingConfig, train: int, val: int, test: int) -> CostEstimate:
-        """Count the forward passes, and solver time per image and penalty."""
-        return CostEstimate(seen=train + val + test, solver_seconds=0.05 + len(recipe.l2_grid) * train * 6e-5)
+        """Count the forward passes."""
+        return CostEstimate(seen=train + val + test, solver_seconds=START_SECONDS)
+
+    def solver_work(self, recipe: TrainingConfig, problem: SolverProblem) -> SolverWork:
+        """Count the solver's products for all penalties and outputs together."""
+        from ..training.logistic_regression import solver_multiply_adds
+
+        columns = problem.outputs * len(recipe.l2_grid)
+        products = solver_multiply_adds(problem.train, problem.features, columns, USUAL_ROUNDS)
+        return SolverWork(products, columns)
 
 
-def _fit_path(
-    train: NDArray[np.float32],
-    labels: NDArray[np.int64],
-    grid: tuple[float, ...],
-    parts: tuple[NDArray[np.float32], ...],
-    width: int,
-) -> list[tuple[_Array, ...]]:
-    """Fit the probes of one label column, and return the probabilities per penalty and part.
+@dataclass(frozen=True, eq=False)
+class LinearProbes:
+    """Probes of every penalty.
 
-    Args:
-        train: standardized features [n, features], like `parts`.
-        labels: class indices [n]; 0 and 1 for a label of a multilabel task.
-        grid: penalties per image, strong first; scikit-learn's C is 1 / (penalty n).
-        width: number of classes of a single-label task.
+    Attributes:
+        constant: probabilities [classes] of what is not fitted: a class that no training image has, a label
+            that all or none have, or the only class.
+        outputs: classes that are fitted; empty if none.
+        kind: of the probabilities: "multilabel", "binary" (one sigmoid of the second of two classes) or
+            "multiclass".
     """
-    from sklearn.exceptions import ConvergenceWarning
-    from sklearn.linear_model import LogisticRegression
 
-    seen = np.unique(labels)
-    width = max(width, 2)
-    if len(seen) < 2:  # one class has probability 1
-        constant = tuple(np.tile(np.eye(width)[seen[0]], (len(part), 1)) for part in parts)
-        return [constant for _ in grid]
-    probe = LogisticRegression(max_iter=ITERATIONS, tol=SOLVER_TOLERANCE, warm_start=True)
-    probabilities = []
-    for penalty in grid:
-        probe.C = 1 / (penalty * len(train))
-        with warnings.catch_warnings():
-            # a weak penalty on separable data does not converge
-            warnings.simplefilter("ignore", ConvergenceWarning)
-            probe.fit(train, labels)
-        probabilities.append(tuple(_fill_classes(probe.predict_proba(part), seen, width) for part in parts))
-    return probabilities
+    constant: _Array
+    outputs: NDArray[np.int64]
+    kind: str
+    fit: LogisticFit | None
+
+    @staticmethod
+    def train(
+        features: Tensor, labels: NDArray[np.int64], width: int, grid: tuple[float, ...]
+    ) -> LinearProbes:
+        """Fit probes on standardized features [n, features].
+
+        Args:
+            labels: class indices [n], or [n, classes] of 0 and 1.
+            width: number of classes.
+            grid: penalties per image.
+        """
+        import torch
+
+        from ..training.logistic_regression import fit_logistic
+
+        member = one_hot(labels, width)
+        varied = member.any(axis=0) & ~member.all(axis=0)
+        outputs = np.flatnonzero(varied)
+        kind = "multilabel" if labels.ndim == 2 else "binary" if len(outputs) == 2 else "multiclass"
+        fit = None
+        if len(outputs):
+            targets = member[:, outputs[1:] if kind == "binary" else outputs]
+            on_device = torch.from_numpy(targets).to(features.device)
+            fit = fit_logistic(features, on_device, grid, softmax=kind == "multiclass")
+        return LinearProbes(np.where(varied, 0.0, member[0]), outputs, kind, fit)
+
+    def predict(self, features: Tensor, place: int) -> _Array:
+        """Return probabilities [n, classes] by the penalty at `place` of the grid."""
+        import torch
+
+        from ..training.model import to_probabilities
+
+        out = np.tile(self.constant, (len(features), 1))
+        if self.fit is not None:
+            logits = features @ self.fit.weights[place].T + self.fit.intercepts[place]
+            if self.kind == "binary":
+                logits = torch.cat([torch.zeros_like(logits), logits], dim=1)
+            out[:, self.outputs] = to_probabilities(logits, self.kind)
+        return out
 
 
-def _fill_classes(known: _Array, seen: NDArray[np.int64], width: int) -> _Array:
-    """Expand probabilities of the classes seen in training to [n, width]; the others get 0."""
-    out = np.zeros((len(known), width))
-    out[:, seen] = known
-    return out
+@contextmanager
+def few_threads(one: bool) -> Iterator[None]:
+    """Let torch use one thread inside if `one`."""
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(1 if one else before)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 PROTOCOLS.add("linear", LinearProtocol())

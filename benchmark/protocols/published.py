@@ -36,13 +36,20 @@ class PublishedProtocol(BenchProtocol):
             passes=float(len(curve)),
             notes=(f"kept epoch {trained.kept} of {len(curve)}, {rule}",),
             beside={} if trained.last is None else {LAST_EPOCH: trained.last},
+            model=None if self.script.padded else training.model,  # no card can say that inputs are padded
         )
 
     def work(self, recipe: TrainingConfig, train: int, val: int, test: int) -> CostEstimate:
         """Count all epochs, each followed by a validation."""
-        epochs, seen = self.script.epochs, self.script.epochs * val + val + test
-        frozen = self.script.head_only
-        return CostEstimate(seen=epochs * train + seen) if frozen else CostEstimate(epochs * train, seen)
+        script, epochs = self.script, self.script.epochs
+        trained, seen = epochs * train, epochs * val + val + test
+        return CostEstimate(
+            trained=0.0 if script.head_only else trained,
+            seen=seen + trained if script.head_only else seen,
+            batch=script.batch,
+            validations=epochs,
+            least_share=min(1.0, (1 + script.patience) / epochs),
+        )
 
 
 def _tenths(epoch: int) -> float:

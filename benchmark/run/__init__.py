@@ -5,6 +5,6 @@ from typing import TYPE_CHECKING
 from ...core.lazy import import_on_first_use
 
 if TYPE_CHECKING:
-    from . import estimate, executor, planner, preflight, resolve, scheduler
+    from . import estimate, executor, kept_models, planner, preflight, resolve, scheduler, task_folds
 else:
     __getattr__ = import_on_first_use(__name__)

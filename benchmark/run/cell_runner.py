@@ -13,28 +13,26 @@ from numpy.typing import NDArray
 from ...baselines.init import InitCard
 from ...baselines.weights.input_spec import preprocessing_warnings
 from ...core.errors import UserError
-from ...core.files import cache_folder
+from ...core.files import scratch_folder
 from ..overlap.copies import copies_in, data_identity, without_copies
 from ..pretraining.automatic import pretrain_automatic
 from ..pretraining.mednet_cache import read_pretrain_facts
-from ..schema.plan import Cell, PlannedCell
+from ..schema.plan import Cell, Fold, PlannedCell
 from ..schema.provenance import peak_memory_mb
-from ..schema.records import ContentHashes, ImageCounts, Record
+from ..schema.records import ContentHashes, ImageCounts, PredictionArrays, Record, RecordStore
 from ..training import subsets
-from ..training.device_data import DeviceSplits
+from ..training.device_data import DeviceSplits, FoldSplits, PooledSplits
 from ..training.loop import retry_in_parts
 from ..training.metrics import MetricValues, Predictions, compute_metrics, metric_facts
 from ..training.protocol import PROTOCOLS, EvalContext, ProtocolResult
+from .kept_models import NO_MODEL_NOTE, keep_model, keeps_model
 from .new_record import add_job_facts, init_facts, new_record
 from .planner import ResolvedPlan
+from .same_result import find_same_result, repeat_result
+from .task_folds import TaskFolds
 
 _LOG = logging.getLogger(__name__)
-SAME_RESULT_NOTE = (
-    "the seed changes nothing here: same labels and same weights as another seed, whose result is repeated"
-)
 CACHED_WEIGHTS_NOTE = "these weights were made by an earlier run and taken from the cache"
-
-PredictionArrays = dict[str, NDArray[np.generic]]
 
 
 class CellRunner:
@@ -42,7 +40,6 @@ class CellRunner:
 
     def __init__(self, resolved: ResolvedPlan, device: str) -> None:
         self.resolved, self.device = resolved, device
-        self._last_result: tuple[tuple[Cell, str], ProtocolResult] | None = None
         self.data = functools.lru_cache(maxsize=1)(self._load_task)
 
     def compute(
@@ -68,6 +65,10 @@ class CellRunner:
         if planned.cell.longer:
             rates = tuple(choice.value for record in needs for choice in record.choices)
             job = replace(job, recipe=msgspec.structs.replace(job.recipe, lr_grid=rates))
+        elif same := find_same_result(job, needs, RecordStore(self.resolved.request.folder)):
+            twin, predictions = same
+            record = add_job_facts(self._new_record(planned), job, twin.choices, twin.hashes.weights)
+            return repeat_result(record, twin), predictions
         return self._score(planned, job)
 
     def failed_record(self, planned: PlannedCell, error: str, seconds: float) -> Record:
@@ -79,23 +80,32 @@ class CellRunner:
     def _new_record(self, planned: PlannedCell) -> Record:
         return new_record(self.resolved, planned, self.device)
 
-    def _load_task(self, task: str, size: int) -> DeviceSplits:
+    def _load_task(self, task: str, size: int) -> DeviceSplits | TaskFolds:
         card = self.resolved.tasks[task]
         _LOG.debug(f"reading the images of {task} at {size} px")
         self.resolved.check_unchanged(card, size)
         splits = card.source.load(size, self.resolved.places)
         fingerprint = self.resolved.check_unchanged(card, size)  # may have changed while reading
+        if share := self.resolved.val_shares.get(task):  # folds hold no copies that `--dedupe` could drop
+            return TaskFolds(PooledSplits(splits, fingerprint, self.device), share)
         found, dedupe = copies_in(card, splits, fingerprint), self.resolved.request.dedupe
         splits = without_copies(card, splits, found, dedupe) if dedupe else splits
-        return DeviceSplits(splits, data_identity(fingerprint, dedupe), self.device, found.after(dedupe))
+        identity, shared = data_identity(fingerprint, dedupe), max(1, self.resolved.request.per_gpu)
+        return DeviceSplits(splits, identity, self.device, found.after(dedupe), shared)
+
+    def _choose_data(self, cell: Cell) -> tuple[DeviceSplits, subsets.LabelSubset]:
+        """Return the splits of a cell and the labels that it may use."""
+        data = self.data(cell.task, cell.size)
+        if isinstance(data, TaskFolds):
+            return data.choose_data(cell)
+        train, val = data.splits["train"], data.splits["val"]
+        return data, subsets.choose_subset(train, val, cell.fraction, cell.seed, bool(cell.resampled))
 
     def _eval_context(self, cell: Cell) -> EvalContext:
-        data = self.data(cell.task, cell.size)
-        subset = subsets.choose_subset(
-            data.splits["train"], data.splits["val"], cell.fraction, cell.seed, bool(cell.resampled)
-        )
+        data, subset = self._choose_data(cell)
+        fold = f"-fold{cell.view.index + 1}of{cell.view.folds}" if isinstance(cell.view, Fold) else ""
         # with part of the hash: the data may change between runs into one directory
-        name = f"{cell.task}-{cell.size}px-{cell.fraction:g}-seed{cell.seed}-{subset.digest[7:15]}"
+        name = f"{cell.task}-{cell.size}px-{cell.fraction:g}-seed{cell.seed}{fold}-{subset.digest[7:15]}"
         subsets.write_manifest(self.resolved.request.folder, name, subset)
         return EvalContext(
             cell=cell,
@@ -105,7 +115,8 @@ class CellRunner:
             card=self._init_card(cell),
             recipe=self.resolved.request.recipe_for(cell),
             device=self.device,
-            cache=cache_folder(),
+            cache=scratch_folder(),
+            cuda_graphs=self.resolved.request.cuda_graphs,
         )
 
     def _init_card(self, cell: Cell) -> InitCard:
@@ -122,7 +133,7 @@ class CellRunner:
         return replace(card, sha256=facts.sha256)
 
     def _score(self, planned: PlannedCell, job: EvalContext) -> tuple[Record, PredictionArrays]:
-        result = self._run_protocol(job)
+        result = PROTOCOLS[job.cell.protocol].score(job)
         test = job.data.splits["test"]
         test_metrics = self._compute_metrics(job, test.labels, result.test_scores)
         val_metrics = self._compute_metrics(job, job.labels("val"), result.val_scores)
@@ -144,27 +155,26 @@ class CellRunner:
             parameters=result.parameters,
             passes=result.passes,
         )
+        if self.resolved.request.keep_models == "final" and keeps_model(planned):
+            record = self._keep_model(record, job, result)
         arrays: PredictionArrays = {"labels": test.labels, "scores": result.test_scores.astype(np.float32)}
         arrays |= {f"scores, {name}": scores.astype(np.float32) for name, scores in result.beside.items()}
         arrays |= {f"column {name}": values for name, values in test.columns.items()}
+        arrays |= {"rows": job.data.rows.test} if isinstance(job.data, FoldSplits) else {}
         return record, arrays if test.groups is None else {**arrays, "groups": test.groups}
+
+    def _keep_model(self, record: Record, job: EvalContext, result: ProtocolResult) -> Record:
+        """Write the network of a cell; return the record with its hash, or a note that there is none."""
+        if result.model is None:
+            return msgspec.structs.replace(record, notes=(*record.notes, NO_MODEL_NOTE))
+        digest = keep_model(result.model, job, record.key, RecordStore(self.resolved.request.folder))
+        return msgspec.structs.replace(record, model=digest)
 
     def _contract_warnings(self, job: EvalContext) -> tuple[str, ...]:
         """Return doubts about the input contract of weights that were not trained here."""
         if job.card.file is None or job.card.pretraining:
             return ()
         return preprocessing_warnings(job.card, job.cell.arch, job.cell.input_size)
-
-    def _run_protocol(self, job: EvalContext) -> ProtocolResult:
-        """Run the protocol, or repeat the last result where labels and weights are the same."""
-        protocol = PROTOCOLS[job.cell.protocol]
-        if not protocol.frozen or job.card.seeded:  # the seed decides more than the subset
-            return protocol.score(job)
-        case = (msgspec.structs.replace(job.cell, seed=0), job.subset.digest)
-        if self._last_result and self._last_result[0] == case:
-            return replace(self._last_result[1], notes=(SAME_RESULT_NOTE,))
-        self._last_result = (case, protocol.score(job))
-        return self._last_result[1]
 
     def _compute_metrics(
         self, job: EvalContext, labels: NDArray[np.int64], scores: NDArray[np.float64]
@@ -190,7 +200,8 @@ class CellRunner:
         if not cached:
             check_data()
         # checked again: data may change while waiting for another process, or while reading
-        facts = pretrain_automatic(plan, recipe, places, self.device, card.file, check_data)
+        graphs = self.resolved.request.cuda_graphs
+        facts = pretrain_automatic(plan, recipe, places, self.device, card.file, check_data, graphs)
         images = sum(facts.images.values())
         return msgspec.structs.replace(
             self._new_record(planned),
@@ -200,7 +211,7 @@ class CellRunner:
             hashes=ContentHashes(weights=f"sha256:{facts.sha256}"),
             init=init_facts(card, None),
             seconds=facts.seconds,
-            notes=(*((CACHED_WEIGHTS_NOTE,) if cached else ()), *_parts_note(facts.parts)),
+            notes=(*((CACHED_WEIGHTS_NOTE,) if cached else ()), *_parts_note(facts.parts), *facts.notes),
         )
 
 

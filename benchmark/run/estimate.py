@@ -1,116 +1,185 @@
-"""Estimate of a plan's run time from a short timing probe."""
+"""Estimate of a plan: counts from the cards, and time, memory and disk after a short measurement."""
 
-import time
-from collections.abc import Callable
-from dataclasses import dataclass
+import math
+from collections import Counter
+from collections.abc import Sequence
 
 import msgspec
-import torch
 
-from ...baselines.weights.archs import build_backbone
+from ...baselines.init import InputSpec, contract_of
 from ...core.hardware import speedup
-from ..schema.plan import Cell, PlannedCell
-from ..training.loop import BatchSource, OptimizerConfig, ValidationResult, fit, retry_in_parts
-from ..training.model import ImageClassifier, place_model
-from ..training.protocol import PROTOCOLS, CostEstimate
+from ...core.progress import duration, show_phase
+from ...tasks.catalog import format_megabytes
+from ..schema.plan import Cell, PlannedCell, TrainingConfig
+from ..schema.provenance import peak_memory_mb
+from ..training.protocol import PROTOCOLS
+from .cell_cost import CellCost, CostCounter, count_disk
+from .machine_probe import MachineProbe, ProbedNetwork, network_shape
 from .planner import ResolvedPlan
+from .progress import describe_cell
 
-PROBE_SECONDS = 2.0
-PROBE_BATCH = 32
-EARLY_STOP_SHARE = 0.45
-"""Smallest share of its steps that a fine-tuning takes in practice, due to early stopping."""
+STOP_SHARE = 0.5
+"""Where trainings end on average between their earliest stop, 0, and their last step, 1."""
 SLOWDOWN = 1.4
 """Observed slowdown of a shared machine against the probe."""
-DEFAULT_SPLIT_SIZES = (1000, 100, 500)
+READ_RATE = 1.5e8
+"""Bytes of pixels per second that are unpacked and hashed."""
+PROBED_SHARE = 0.02
+"""Largest part of a plan's own steps and forward passes that the measurement repeats."""
 
 
-@dataclass(frozen=True)
-class SecondsRange:
-    """Likely range of run time, in seconds."""
+class SecondsRange(msgspec.Struct, frozen=True):
+    """Likely range of run time in seconds: with the earliest stops, and on a shared machine without any."""
 
     low: float
+    expected: float
     high: float
 
 
-@dataclass(frozen=True)
-class ImageRates:
-    """Images per second of one architecture at one input size."""
+class PlanEstimate(msgspec.Struct, frozen=True, kw_only=True):
+    """What the waiting cells of a plan take.
 
-    train: float
-    infer: float
+    Attributes:
+        cells: number of cells by step and protocol.
+        trained: images in training steps, before early stopping, like `seen`, `steps` and `validations`.
+        seen: images in forward passes.
+        disk: bytes by kind.
+        memory_mb: of one process, on the device that computes.
+        largest: the cell that takes longest.
+        largest_seconds: what it is expected to take.
+    """
+
+    seconds: SecondsRange
+    cells: dict[str, int]
+    trained: int
+    seen: int
+    steps: int
+    validations: int
+    disk: dict[str, int]
+    memory_mb: float
+    largest: str
+    largest_seconds: float
 
 
-def estimate_seconds(
-    resolved: ResolvedPlan, waiting: list[PlannedCell], device: str, jobs: int
-) -> SecondsRange:
-    """Estimate the run time of the waiting cells; probes every (arch, input size) among them."""
-    rates = {
-        (arch, input_size): probe_rates(arch, input_size, device)
-        for arch, input_size in sorted({(planned.cell.arch, planned.cell.input_size) for planned in waiting})
-    }
-    low = high = 0.0
-    cached: set[object] = set()
-    for planned in waiting:
-        rate = rates[planned.cell.arch, planned.cell.input_size]
-        work, early = _cell_cost(resolved, planned.cell, cached)
-        trained = work.trained / rate.train
-        rest = work.seen / rate.infer + work.solver_seconds
-        low += trained * (EARLY_STOP_SHARE if early else 1.0) + rest
-        high += (trained + rest) * SLOWDOWN
+def describe_estimate(estimate: PlanEstimate, cells: str) -> list[str]:
+    """Describe an estimate in lines: time, images, disk and memory; `cells` says which cells it is of."""
+    low, expected, high = (duration(seconds) for seconds in msgspec.structs.astuple(estimate.seconds))
+    kinds = ", ".join(f"{count:,} {name}" for name, count in estimate.cells.items())
+    parts = (f"{name} {format_megabytes(size)}" for name, size in estimate.disk.items() if size)
+    largest = f"{estimate.largest}, about {duration(estimate.largest_seconds)}"
+    return [
+        f"{cells}: between {low} and {high}, about {expected}",
+        f"cells: {kinds}; the largest: {largest}",
+        f"training, before early stopping: {estimate.trained:,} images in {estimate.steps:,} steps, with "
+        f"{estimate.validations:,} validations; {estimate.seen:,} images only predicted",
+        f"disk: {', '.join(parts)}; memory of a process: {format_megabytes(round(estimate.memory_mb * 1e6))}",
+    ]
+
+
+def estimate_plan(
+    resolved: ResolvedPlan,
+    waiting: Sequence[PlannedCell],
+    device: str,
+    jobs: int,
+    probe: MachineProbe | None = None,
+) -> PlanEstimate:
+    """Estimate the waiting cells; measures each network among them for a few seconds."""
+    networks = {(planned.cell.arch, planned.cell.input_size) for planned in waiting}
+    counter = CostCounter(resolved, {network: network_shape(*network) for network in sorted(networks)})
+    costs = list(counter.count(waiting))
+    timer = _CellTimer(counter, costs, probe or MachineProbe(device))
+    with show_phase("measuring the speed of this machine for the estimate"):
+        ranges = [timer.seconds(cost) for cost in costs]
+    longest = max(range(len(costs)), key=lambda at: ranges[at].expected)
     least, most = speedup(device, max(1, min(jobs, len(waiting))))
-    return SecondsRange(low / most, high / least)
-
-
-def _cell_cost(resolved: ResolvedPlan, cell: Cell, cached: set[object]) -> tuple[CostEstimate, bool]:
-    """Return a cell's cost, and whether it may stop early; features count once per weights."""
-    recipe = resolved.request.recipe_for(cell)
-    if cell.longer:  # at one rate, which another cell chose
-        recipe = msgspec.structs.replace(recipe, lr_grid=recipe.lr_grid[:1])
-    if cell.step == "pretrain":
-        plan = resolved.pretraining(cell).pretraining
-        return CostEstimate(trained=(plan.images if plan else 0) or recipe.pretrain_images), False
-    protocol = PROTOCOLS[cell.protocol]
-    train, val, test = resolved.tasks[cell.task].split_sizes or DEFAULT_SPLIT_SIZES
-    work = protocol.work(recipe, round(train * cell.fraction), round(val * cell.fraction), test)
-    if not protocol.frozen:
-        return work, True
-    card = resolved.card(cell)
-    key = (cell.task, cell.arch, card.identity, cell.seed if card.seeded else -1)
-    seen = 0.0 if key in cached else float(train + val + test)
-    cached.add(key)
-    return CostEstimate(seen=seen, solver_seconds=work.solver_seconds), False
-
-
-def probe_rates(arch: str, input_size: int, device: str) -> ImageRates:
-    """Time training and inference on noise for about `PROBE_SECONDS` each."""
-    model = place_model(ImageClassifier(build_backbone(arch, input_size), 2, 0), device)
-    images = torch.randn(PROBE_BATCH, 3, input_size, input_size, device=device).contiguous(
-        memory_format=torch.channels_last
+    names = (cost.cell.protocol or cost.cell.step for cost in costs)
+    return PlanEstimate(
+        seconds=SecondsRange(
+            low=sum(each.low for each in ranges) / most,
+            expected=sum(each.expected for each in ranges) / math.sqrt(least * most),
+            high=sum(each.high for each in ranges) / least,
+        ),
+        cells=dict(Counter(names)),
+        trained=round(sum(cost.work.trained for cost in costs)),
+        seen=round(sum(cost.work.seen for cost in costs)),
+        steps=sum(cost.steps for cost in costs),
+        validations=sum(cost.work.validations for cost in costs),
+        disk=count_disk(counter, costs),
+        memory_mb=peak_memory_mb(device) + _largest_data(counter, costs) / 1e6,
+        largest=describe_cell(costs[longest].cell),
+        largest_seconds=ranges[longest].expected,
     )
-    targets = torch.zeros(PROBE_BATCH, dtype=torch.long, device=device)
-
-    def train(steps: int) -> None:
-        loss = torch.nn.functional.cross_entropy
-
-        def fit_in(parts: int) -> None:
-            feed = BatchSource(lambda step: (images, targets), loss, steps, parts, PROBE_BATCH)
-            fit(model, feed, OptimizerConfig(1e-4, 0.0, steps, 1), lambda: ValidationResult(0.0, None))
-
-        retry_in_parts(fit_in)
-
-    def infer(steps: int) -> None:
-        with torch.inference_mode():
-            sums = [model(images).sum() for _ in range(steps)]
-            torch.stack(sums).tolist()  # waits for the device
-
-    return ImageRates(*(_images_per_second(action) for action in (train, infer)))
 
 
-def _images_per_second(action: Callable[[int], None]) -> float:
-    action(2)  # warm-up
-    started = time.perf_counter()
-    action(2)
-    steps = max(2, min(200, round(PROBE_SECONDS / max(1e-4, (time.perf_counter() - started) / 2))))
-    started = time.perf_counter()
-    action(steps)
-    return PROBE_BATCH * steps / (time.perf_counter() - started)
+def _largest_data(counter: CostCounter, costs: Sequence[CellCost]) -> int:
+    """Return the bytes of the largest task in memory; color images are kept in two layouts."""
+    sizes = (
+        (cost.cell.size**2 * (6 if cost.task.variant == "color" else 1), counter.split_sizes(cost.cell))
+        for cost in costs
+        if cost.cell.step == "score"
+    )
+    return max((row * sum(images) for row, images in sizes), default=0)
+
+
+class _CellTimer:
+    """Converts costs to seconds by the measured times."""
+
+    def __init__(self, counter: CostCounter, costs: Sequence[CellCost], probe: MachineProbe) -> None:
+        self.counter, self.probe = counter, probe
+        self._repeats: Counter[ProbedNetwork] = Counter()
+        for cost in costs:
+            per_step = max(1, cost.batch)
+            self._repeats[_probed(cost)] += math.ceil((cost.work.trained + cost.work.seen) / per_step)
+        self._read: set[tuple[str, int]] = set()
+
+    def seconds(self, cost: CellCost) -> SecondsRange:
+        """Return the likely range of a cell."""
+        work, fixed = cost.work, cost.work.solver_seconds + self._reading(cost)
+        least, computing = work.least_share, 0.0
+        if cost.trainings:
+            probed = _probed(cost)
+            repeats = max(2, round(PROBED_SHARE * self._repeats[probed]))
+            recipe, contract = self._recipe_and_contract(cost)
+            times = self.probe.network(probed, cost.task, contract, recipe, repeats)
+            computing = cost.steps * times.step + work.seen * times.image
+            fixed += cost.trainings * times.start
+        if cost.solver:
+            width = self.counter.shapes[cost.cell.arch, cost.cell.input_size].features
+            fixed += cost.solver.multiply_adds / self.probe.multiply_adds(width, cost.solver.columns)
+        expected = least + STOP_SHARE * (1 - least)
+        return SecondsRange(
+            least * computing + fixed, expected * computing + fixed, SLOWDOWN * (computing + fixed)
+        )
+
+    def _recipe_and_contract(self, cost: CellCost) -> tuple[TrainingConfig, InputSpec]:
+        cell, resolved = cost.cell, self.counter.resolved
+        request = resolved.request
+        if cell.step == "score":
+            return request.recipe_for(cell), resolved.card(cell).contract
+        plan = resolved.pretraining(cell).pretraining
+        return request.recipe, contract_of(plan.start if plan else None)
+
+    def _reading(self, cost: CellCost) -> float:
+        """Return the seconds of reading a task's pixels, once."""
+        place = (cost.cell.task, cost.cell.size)
+        if cost.cell.step == "pretrain" or place in self._read or cost.task.generated:
+            return 0.0
+        self._read.add(place)
+        pixels = cost.cell.size**2 * (3 if cost.task.variant == "color" else 1)
+        return sum(cost.task.split_sizes or ()) * pixels / READ_RATE
+
+
+def _probed(cost: CellCost) -> ProbedNetwork:
+    """Return what is measured for a cell: a pretraining counts as a fine-tuning with its batch."""
+    cell = cost.cell
+    trains = not (cell.protocol and PROTOCOLS[cell.protocol].frozen)
+    same = Cell(
+        task="",
+        size=cell.size,
+        input_size=cell.input_size,
+        arch=cell.arch,
+        init="",
+        protocol=cell.protocol or "finetune",
+        protocol_options=cell.protocol_options,
+    )
+    return ProbedNetwork(same, cost.task.variant, cost.batch if trains else 0)

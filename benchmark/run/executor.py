@@ -5,25 +5,30 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Container, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
 from typing import IO
 
 import msgspec
 import torch
 
-from ...core.errors import StoppedError, UserError
+from ...core.errors import StoppedError, UserError, one_line
 from ...core.hardware import worker_devices
+from ...core.progress import REPORTER
 from ..schema.plan import PlannedCell
 from ..schema.records import Record, RecordStore
 from ..schema.request import RunConfig
 from .cell_runner import CellRunner
 from .planner import ResolvedPlan
-from .progress import RunProgress
+from .progress import RunProgress, describe_cell
 from .resolve import resolve_request
 from .scheduler import CellWatcher, ResumeRules, compute_cells, is_done
 
 WATCH_SECONDS = 0.5
+STATUS_SECONDS = 2.0
+"""How often a worker says what it does."""
+LINE_BYTES = 8192
 WORKER_EXIT_SECONDS = 60.0
 """How long an interrupted worker may take to end before it is killed."""
 
@@ -67,12 +72,19 @@ def execute_cells(
                 for own in worker_devices(device, jobs)
             ]
             workers = [_WorkerProcess(args) for args in worker_args]
-            _watch_workers(workers, lambda: _note_records(resolved, waiting, rules, progress))
+            listing = RecordListing(RecordStore(resolved.request.folder).records)
+
+            def note() -> None:
+                progress.note_workers(worker.last_line() for worker in workers)
+                _note_records(resolved, waiting, rules, progress, listing.changed_names())
+
+            _watch_workers(workers, note)
+            _note_records(resolved, waiting, rules, progress, listing.names())
             # surviving workers compute the cells of a killed one
             if progress.waiting and all(worker.process.returncode for worker in workers):
                 raise _worker_error(workers)
         else:
-            watcher = CellWatcher(progress.note_start, progress.note_record)
+            watcher = CellWatcher(progress.note_start, progress.note_record, progress.note_wait)
             compute_cells(CellRunner(resolved, device), waiting, rules, watcher)
 
 
@@ -105,13 +117,35 @@ def _worker_error(workers: list["_WorkerProcess"]) -> StoppedError | UserError:
     )
 
 
+class RecordListing:
+    """Names of the record files of a run directory, listed only when the folder has changed."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder, self._changed = folder, -1
+
+    def changed_names(self) -> set[str]:
+        """Return the keys of all record files; an empty set if no file was written since the last call."""
+        changed = self.folder.stat().st_mtime_ns if self.folder.exists() else -1
+        if changed == self._changed:
+            return set()
+        self._changed = changed
+        return self.names()
+
+    def names(self) -> set[str]:
+        """Return the keys of all record files."""
+        return {path.stem for path in self.folder.glob("*.json")}
+
+
 def _note_records(
-    resolved: ResolvedPlan, waiting: list[PlannedCell], rules: ResumeRules, progress: RunProgress
+    resolved: ResolvedPlan,
+    waiting: list[PlannedCell],
+    rules: ResumeRules,
+    progress: RunProgress,
+    written: Container[str],
 ) -> None:
     store = RecordStore(resolved.request.folder)
     for planned in waiting:
-        # cheap test first: of thousands of waiting cells most have no record yet
-        if planned.key in progress.waiting and store.path(planned.key).exists():
+        if planned.key in progress.waiting and planned.key in written:
             record = store.read(planned.key)
             if record and is_done(resolved, store, planned, rules):
                 progress.note_record(record)
@@ -123,12 +157,13 @@ class _WorkerProcess:
     def __init__(self, args: WorkerArgs) -> None:
         threads = torch.get_num_threads()  # as in this process: the number of threads changes last digits
         self._stderr: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115 - open as long as the worker lives
+        self._stdout: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115
         self.process = subprocess.Popen(
             [sys.executable, "-m", f"{__package__}.worker"],
             # safe path: with -m Python would look for modules in the user's folder first
             env={**os.environ, "OMP_NUM_THREADS": str(threads), "PYTHONSAFEPATH": "1"},
             stdin=subprocess.PIPE,
-            stdout=subprocess.DEVNULL,
+            stdout=self._stdout,
             stderr=self._stderr,
         )
         if self.process.stdin is None:
@@ -138,8 +173,11 @@ class _WorkerProcess:
 
     def last_stderr_line(self) -> str:
         """Return the last line that the worker wrote to standard error."""
-        self._stderr.seek(0)
-        return self._stderr.read().decode(errors="replace").strip().rpartition("\n")[2]
+        return _last_line(self._stderr)
+
+    def last_line(self) -> str:
+        """Return what the worker does, its last line on standard output; "" once it has ended."""
+        return _last_line(self._stdout) if self.process.poll() is None else ""
 
     def wait_or_kill(self) -> None:
         """Wait for the worker to end; kill it after `WORKER_EXIT_SECONDS`."""
@@ -150,16 +188,48 @@ class _WorkerProcess:
             self.process.wait()
 
 
+def _last_line(file: IO[bytes]) -> str:
+    # not through the file's position, which the worker shares
+    content = os.pread(file.fileno(), LINE_BYTES, max(0, os.fstat(file.fileno()).st_size - LINE_BYTES))
+    return content.decode(errors="replace").strip().rpartition("\n")[2]
+
+
 def serve_worker(args: WorkerArgs) -> None:
-    """Compute cells as a worker process until none is left."""
+    """Compute cells as a worker process until none is left; prints what it does for its parent."""
     resolved = resolve_request(args.request)
     keys = set(args.keys)
     waiting = [planned for planned in resolved.plan.cells if planned.key in keys]
     if len(waiting) < len(keys):  # keys hash the fingerprints of data and weights
         raise StoppedError("Data, weights or cards changed after this run was planned.")
 
-    def check_parent(planned: PlannedCell) -> None:
+    doing = [""]
+
+    def start(planned: PlannedCell) -> None:
         if os.getppid() != args.parent:  # the parent was killed
             raise KeyboardInterrupt
+        doing[0] = describe_cell(planned.cell)
+        print_status(doing[0])
 
-    compute_cells(CellRunner(resolved, args.device), waiting, args.rules, CellWatcher(check_parent))
+    def wait(planned: PlannedCell, owner: str) -> None:
+        doing[0] = f"waiting for {owner}, which computes {describe_cell(planned.cell)}"
+
+    with report_status(lambda: doing[0]):
+        watcher = CellWatcher(start, on_wait=wait)
+        compute_cells(CellRunner(resolved, args.device), waiting, args.rules, watcher)
+
+
+def print_status(line: str) -> None:
+    """Print what this worker does, on one line."""
+    print(one_line(line), flush=True)
+
+
+@contextmanager
+def report_status(line: Callable[[], str]) -> Iterator[None]:
+    """Print this worker's line every few seconds in the block."""
+    before = REPORTER.say, REPORTER.quiet
+    with REPORTER.add(line), REPORTER.keep_ticking():
+        REPORTER.say, REPORTER.wait, REPORTER.quiet = print_status, STATUS_SECONDS, STATUS_SECONDS
+        try:
+            yield
+        finally:
+            REPORTER.say, REPORTER.quiet = before

@@ -10,10 +10,10 @@ from ...baselines.timm_tags import beyond_imagenet
 from ...core.clock import utc_now
 from ...tasks.task import Task
 from ..pretraining.mednet_cache import read_pretrain_facts
-from ..schema.plan import PROTOCOL_VERSION, PlannedCell
+from ..schema.plan import PlannedCell, record_version
 from ..schema.provenance import current_provenance
 from ..schema.records import ContentHashes, HyperparameterChoice, ImageCounts, InitFacts, Record, TaskFacts
-from ..training.protocol import PROTOCOLS, EvalContext
+from ..training.protocol import PROTOCOLS, EvalContext, version_of
 from ..training.subsets import one_hot
 from .planner import PRETRAIN_FIELDS, ResolvedPlan, encode_fields
 
@@ -23,15 +23,16 @@ def new_record(resolved: ResolvedPlan, planned: PlannedCell, device: str) -> Rec
     cell = planned.cell
     recipe = resolved.request.recipe_for(cell)
     if cell.step == "pretrain":
-        task, init, fields = None, None, PRETRAIN_FIELDS
+        task, init, fields, version = None, None, PRETRAIN_FIELDS, 1
     else:
         task = resolved.tasks[cell.task]
-        init, fields = resolved.card(cell), PROTOCOLS[cell.protocol].recipe_fields
+        init, protocol = resolved.card(cell), PROTOCOLS[cell.protocol]
+        fields, version = protocol.recipe_fields, version_of(protocol)
     return Record(
         key=planned.key,
         cell=cell,
         status="ok",
-        protocol_version=PROTOCOL_VERSION,
+        protocol_version=record_version(version),
         recipe_hash=hashlib.sha256(encode_fields(recipe, fields).encode()).hexdigest()[:12],
         task=task_facts(task) if task else None,
         init=init_facts(init, task) if init else None,

@@ -1,25 +1,28 @@
 """Planning: from a run's options to every cell with its key, and the cards that cells need."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 
 import msgspec
 
-from ...baselines.init import InitCard, InitRequest
+from ...baselines.init import ABSENT, InitCard, InitRequest, MissingWeightsError
 from ...baselines.init_file import read_init_files
 from ...baselines.naming import ArchPairs, NamedInit, pair_with_archs, read_inits
+from ...baselines.weights.checkpoint import init_from_card
 from ...baselines.weights.layout import LAYOUTS
 from ...baselines.zoo.card import find_zoo_card
 from ...baselines.zoo.files import is_obtainable
 from ...core.errors import StoppedError, UserError
 from ...core.files import cache_folder
 from ...tasks.data_paths import data_locations
-from ...tasks.task import DataLocations, Task
+from ...tasks.task import DataLocations, Split, Task, load_labels
 from ..overlap.copies import data_identity
-from ..schema.plan import Cell, Plan, PlannedCell, TrainingConfig, key_of
+from ..schema.plan import Cell, Fold, Plan, PlannedCell, TrainingConfig, key_of
 from ..schema.request import RunConfig
-from ..training.protocol import PROTOCOLS
+from ..training.folds import fold_sizes, pool_splits
+from ..training.protocol import PROTOCOLS, version_of
 from ..training.protocol_options import cell_options, resolve_protocol_options
 
 LONGER, LONGER_SEEDS = 4.0, 3
@@ -44,6 +47,22 @@ class ResolvedPlan:
     fingerprints: Fingerprints = field(default_factory=dict)
     left_out: tuple[str, ...] = ()
     """A sentence each about inits that do not fit every arch of the run."""
+    val_shares: Mapping[str, float] = field(default_factory=dict)
+    """Share of val in the train and val of a fold, by cross-validated task; empty without `--folds`."""
+
+    def load_pool(self, task: str, size: int) -> Split:
+        """Read the labels, groups and columns of all images of a task, without pixels."""
+        return pool_splits(load_labels(self.tasks[task].source, size, self.places))
+
+    @cached_property
+    def pool_sizes(self) -> dict[tuple[str, int], int]:
+        """Number of images of each cross-validated task, by (task, stored size)."""
+        cells = (planned.cell for planned in self.plan.cells if isinstance(planned.cell.view, Fold))
+        return {place: len(self.load_pool(*place)) for place in {(cell.task, cell.size) for cell in cells}}
+
+    def fold_sizes(self, task: str, size: int) -> tuple[int, int, int]:
+        """Return the mean numbers of images in train, val and test of a fold."""
+        return fold_sizes(self.pool_sizes[task, size], self.request.folds, self.val_shares[task])
 
     def check_unchanged(self, task: Task, size: int) -> str:
         """Return the fingerprint of a task's data; `StoppedError` where it is not that of the plan."""
@@ -85,17 +104,42 @@ def build_plan(
         UserError: a name is unknown, or an init is unavailable.
     """
     paired = requested_pairs(request)
+    val_shares = _val_shares(request, targets)
     cards = {
-        (task.name, arch, init.name): init(_init_request(request, task, arch, init, known, places))
+        (task.name, arch, init.name): _resolve_init(
+            init, _init_request(request, task, arch, init, known, places)
+        )
         for task in targets
         for arch, init in paired.pairs
     }
     fingerprints = _fingerprints(request, targets, cards, places)
-    cells = tuple(_unique_cells(_plan_cells(request, targets, cards, fingerprints, places)))
+    cells = tuple(_unique_cells(_plan_cells(request, targets, cards, fingerprints, places, val_shares)))
     generated = tuple(task.name for task in targets if task.generated)
     plan = Plan(request=request.options, recipe=request.recipe, cells=cells, generated=generated)
-    by_name = {task.name: task for task in targets}
-    return ResolvedPlan(request, plan, by_name, cards, places, fingerprints, paired.left_out)
+    return ResolvedPlan(
+        request,
+        plan,
+        {task.name: task for task in targets},
+        cards,
+        places,
+        fingerprints,
+        left_out=paired.left_out,
+        val_shares=val_shares,
+    )
+
+
+def _val_shares(request: RunConfig, targets: Sequence[Task]) -> dict[str, float]:
+    """Return the tasks to cross-validate: those whose source makes the test split, as `val_share` says."""
+    if not request.folds:
+        return {}
+    asked = ((task.name, getattr(task.source, "val_share", lambda: None)()) for task in targets)
+    shares = {name: share for name, share in asked if share is not None}
+    if not shares:
+        raise UserError(
+            f"--folds {request.folds}: every task here has a test split of its own, which stays: leave "
+            "--folds out, or name a task of your own files without a test split."
+        )
+    return shares
 
 
 def _fingerprints(
@@ -156,6 +200,25 @@ def check_zoo_layouts(request: RunConfig) -> None:
         )
 
 
+def _resolve_init(init: NamedInit, wanted: InitRequest) -> InitCard:
+    """Resolve an init; for an estimate, a stand-in for weights that are not on this machine."""
+    try:
+        return init(wanted)
+    except MissingWeightsError:
+        if wanted.places.assumed is None:
+            raise
+        return _absent_card(init)
+
+
+def _absent_card(init: NamedInit) -> InitCard:
+    """Return the stand-in of an init whose file is not here; of a public checkpoint its card is known."""
+    identity, file = f"{ABSENT}{init.name}", Path(init.name)
+    if init.zoo_name:
+        known = init_from_card(find_zoo_card(init.zoo_name), init.name, file, "")
+        return replace(known, label="not on this machine", identity=identity)
+    return InitCard(init.name, "not on this machine", identity, file=file)
+
+
 def _init_request(
     request: RunConfig, task: Task, arch: str, init: NamedInit, known: Sequence[Task], places: DataLocations
 ) -> InitRequest:
@@ -194,17 +257,24 @@ def stored_size(task: Task, request: RunConfig, places: DataLocations) -> int:
 
 
 def _plan_cells(
-    request: RunConfig, targets: Sequence[Task], cards: InitCards, data: Fingerprints, places: DataLocations
+    request: RunConfig,
+    targets: Sequence[Task],
+    cards: InitCards,
+    data: Fingerprints,
+    places: DataLocations,
+    val_shares: Mapping[str, float],
 ) -> Iterator[PlannedCell]:
     pairs, protocol_options = requested_pairs(request).pairs, requested_options(request)
     for task in targets:
         size = stored_size(task, request, places)
-        identity = data_identity(data[task.name, size], request.dedupe)
+        folds = request.folds if task.name in val_shares else 0
+        identity = data_identity(data[task.name, size], None if folds else request.dedupe)
         for arch, init in pairs:
             card = cards[task.name, arch, init.name]
             pretraining = tuple(_pretrain_cells(card, request, arch))
             yield from pretraining
             decisive = (identity, task.decisive, card.decisive)
+            decisive += (f"val {val_shares[task.name]:g}",) if folds else ()
             base = Cell(
                 task=task.name,
                 size=size,
@@ -216,7 +286,9 @@ def _plan_cells(
             for protocol, options in protocol_options.items():
                 chosen = cell_options(protocol, options, arch)
                 group = msgspec.structs.replace(base, protocol=protocol, protocol_options=chosen)
-                made = list(_group_cells(request, group, decisive, tuple(p.key for p in pretraining)))
+                needs = tuple(p.key for p in pretraining)
+                repeats = PROTOCOLS[protocol].frozen and not (card.seeded or request.resample or folds)
+                made = list(_group_cells(request, group, decisive, needs, folds, repeats))
                 yield from made
                 compared = [each for each, _ in pairs].count(arch) > 1
                 if card.random and compared:
@@ -238,31 +310,45 @@ def _pretrain_cells(card: InitCard, request: RunConfig, arch: str) -> Iterator[P
 
 
 def _group_cells(
-    request: RunConfig, group: Cell, identities: tuple[str, ...], needs: tuple[str, ...]
+    request: RunConfig,
+    group: Cell,
+    identities: tuple[str, ...],
+    needs: tuple[str, ...],
+    folds: int,
+    repeats: bool,
 ) -> Iterator[PlannedCell]:
-    """Yield the cells of one (task, arch, init, protocol), for every fraction and seed."""
-    decisive = (
-        *identities,
-        encode_fields(request.recipe_for(group), PROTOCOLS[group.protocol].recipe_fields),
-    )
+    """Yield the cells of one (task, arch, init, protocol), for every fraction, seed and fold.
+
+    With `repeats`, the seed decides the choice of labels only: where all are used, every further seed has the
+    result of the first, and needs its record.
+    """
+    protocol = PROTOCOLS[group.protocol]
+    decisive = (*identities, encode_fields(request.recipe_for(group), protocol.recipe_fields))
     for fraction in request.fractions:
-        for seed in request.seeds:
-            cell = msgspec.structs.replace(group, labels=fraction, seed=seed)
-            yield PlannedCell(cell=cell, key=key_of(cell, *decisive), needs=needs)
+        first: tuple[str, ...] = ()
+        for seed in request.repeat_seeds if folds else request.seeds:
+            for view in [Fold(index=index, folds=folds) for index in range(folds)] or [msgspec.UNSET]:
+                cell = msgspec.structs.replace(group, labels=fraction, seed=seed, view=view)
+                key = key_of(cell, *decisive, protocol_version=version_of(protocol))
+                yield PlannedCell(cell=cell, key=key, needs=(*needs, *first))
+                if repeats and fraction == 1:
+                    first = first or (key,)
 
 
 def _longer_cells(
     request: RunConfig, made: Sequence[PlannedCell], identities: tuple[str, ...]
 ) -> Iterator[PlannedCell]:
     """Yield the controls of a group's cells: more passes, at the rate that the ordinary cell chose."""
-    if "passes" not in PROTOCOLS[made[0].cell.protocol].recipe_fields:
+    protocol = PROTOCOLS[made[0].cell.protocol]
+    if "passes" not in protocol.recipe_fields:
         return
     fractions, seeds = {request.fractions[0], request.fractions[-1]}, request.seeds[:LONGER_SEEDS]
     for planned in made:
         if planned.cell.fraction in fractions and planned.cell.seed in seeds:
             cell = msgspec.structs.replace(planned.cell, longer=LONGER)
-            decisive = encode_fields(request.recipe_for(cell), PROTOCOLS[cell.protocol].recipe_fields)
-            yield PlannedCell(cell=cell, key=key_of(cell, *identities, decisive), needs=(planned.key,))
+            decisive = encode_fields(request.recipe_for(cell), protocol.recipe_fields)
+            key = key_of(cell, *identities, decisive, protocol_version=version_of(protocol))
+            yield PlannedCell(cell=cell, key=key, needs=(planned.key,))
 
 
 def _unique_cells(cells: Iterator[PlannedCell]) -> Iterator[PlannedCell]:

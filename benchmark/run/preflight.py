@@ -1,6 +1,8 @@
 """Checks before the first cell: device, input sizes, weights, data."""
 
 from collections.abc import Mapping
+from dataclasses import replace
+from functools import partial
 from itertools import pairwise
 
 import msgspec
@@ -15,10 +17,11 @@ from ...baselines.weights.transform import check_transform
 from ...core.errors import UserError
 from ...tasks.databases.licenses import restriction_of
 from ...tasks.subgroups import check_subgroups
-from ...tasks.task import Split, Task
+from ...tasks.task import Split, Task, load_labels
 from ..overlap.copies import copies_in, dropped_copies, without_copies
 from ..pretraining.mednet_cache import read_pretrain_facts
-from ..schema.plan import PlannedCell
+from ..schema.plan import Fold, PlannedCell
+from ..training.folds import fold_rows
 from ..training.protocol import PROTOCOLS, options_type
 from ..training.subsets import LEAST_PER_CLASS, choose_subset
 from .planner import ResolvedPlan
@@ -46,7 +49,7 @@ def weights_warnings(resolved: ResolvedPlan) -> list[str]:
 
 
 def _weights_sentence(card: InitCard) -> str:
-    own = card.origin == "card" and not card.license  # the user knows
+    own = (card.origin == "card" or card.absent) and not card.license  # the user, or the file, knows
     clauses = [] if own else [restriction_of(card.license)]
     if card.recalled:
         clauses.append(f"from memory, not read at the source: {', '.join(card.recalled)}")
@@ -54,7 +57,7 @@ def _weights_sentence(card: InitCard) -> str:
 
 
 def check_before_run(resolved: ResolvedPlan, waiting: list[PlannedCell]) -> list[str]:
-    """Run each arch, load each checkpoint and read all data of waiting cells; return warnings.
+    """Run each arch, load each checkpoint and read the labels of waiting cells; return warnings.
 
     Raises:
         UserError: an arch, checkpoint, task, size or option of a protocol does not fit.
@@ -81,9 +84,9 @@ def check_before_run(resolved: ResolvedPlan, waiting: list[PlannedCell]) -> list
         elif card.transform:
             check_transform(card.transform, cell.arch, cell.input_size)
     for (_, size), task in _data_to_read(resolved, waiting).items():
-        splits = task.source.load(size, resolved.places)
+        splits = load_labels(task.source, size, resolved.places)
         check_subgroups(f"Task '{task.name}'", splits)
-        if task.name in resolved.tasks:
+        if task.name in resolved.tasks.keys() - resolved.val_shares.keys():
             _check_classes(task, splits)
     return list(dict.fromkeys(warnings))
 
@@ -123,11 +126,10 @@ def equal_fraction_warnings(resolved: ResolvedPlan, waiting: list[PlannedCell]) 
         enough = 2 * LEAST_PER_CLASS * len(task.classes)
         if len(shares) < 2 or shares[0] * train > enough:  # no need to read the data
             continue
-        splits = task.source.load(size, resolved.places)
-        chosen = [
-            choose_subset(splits["train"], splits["val"], share, seed, resolved.request.resample)
-            for share in shares
-        ]
+        if task.source.missing(size, replace(resolved.places, assumed=None)):
+            continue  # an estimate before the download
+        train_val = _train_and_val(resolved, name, size, seed)
+        chosen = [choose_subset(*train_val, share, seed, resolved.request.resample) for share in shares]
         for (low, few), (high, more) in pairwise(zip(shares, chosen, strict=True)):
             if len(few.train) == len(more.train):  # subsets of one seed are nested
                 warnings.append(
@@ -138,6 +140,16 @@ def equal_fraction_warnings(resolved: ResolvedPlan, waiting: list[PlannedCell]) 
     return warnings
 
 
+def _train_and_val(resolved: ResolvedPlan, task: str, size: int, seed: int) -> tuple[Split, Split]:
+    """Return the splits that a fraction is taken from; those of the first fold of a cross-validated task."""
+    if share := resolved.val_shares.get(task):
+        pool = resolved.load_pool(task, size)
+        rows = fold_rows(pool, Fold(index=0, folds=resolved.request.folds), seed, share)
+        return pool.at(rows.train), pool.at(rows.val)
+    splits = load_labels(resolved.tasks[task].source, size, resolved.places)
+    return splits["train"], splits["val"]
+
+
 def dedupe_sentences(resolved: ResolvedPlan, waiting: list[PlannedCell]) -> list[str]:
     """Describe what `--dedupe` drops; `UserError` where a class would lose all images."""
     dedupe = resolved.request.dedupe
@@ -145,9 +157,14 @@ def dedupe_sentences(resolved: ResolvedPlan, waiting: list[PlannedCell]) -> list
         return []
     sentences = []
     for name, size in sorted({(p.cell.task, p.cell.size) for p in waiting if p.cell.step != "pretrain"}):
+        if name in resolved.val_shares:
+            sentences.append(f"{name}: --dedupe drops nothing: equal images are in one fold")
+            continue
         task = resolved.tasks[name]
-        splits = task.source.load(size, resolved.places)
-        found = copies_in(task, splits, task.source.fingerprint(size, resolved.places))
+        splits = load_labels(task.source, size, resolved.places)
+        fingerprint = task.source.fingerprint(size, resolved.places)
+        read = partial(task.source.load, size, resolved.places)  # equal pixels are searched once, and cached
+        found = copies_in(task, splits, fingerprint, read)
         sentences += dropped_copies(task, splits, without_copies(task, splits, found, dedupe), dedupe)
     return sentences
 

@@ -1,4 +1,7 @@
-"""Progress display of a run: a live line in a terminal, log records everywhere."""
+"""Progress display of a run: a live line in a terminal, log records everywhere.
+
+A worker process has no display: it sends its line to the parent, which shows those of all workers.
+"""
 
 import logging
 import time
@@ -9,11 +12,9 @@ from contextlib import contextmanager
 from rich.console import Console
 from rich.live import Live
 
-from ...core.progress import NotebookBar, duration, live_line, stderr_console
-from ..schema.plan import Cell, PlannedCell
+from ...core.progress import NotebookBar, duration, live_line, log_progress, stderr_console
+from ..schema.plan import Cell, Fold, PlannedCell
 from ..schema.records import PRIMARY_METRIC, Record
-
-_LOG = logging.getLogger(__name__)
 
 
 def describe_cell(cell: Cell) -> str:
@@ -21,7 +22,8 @@ def describe_cell(cell: Cell) -> str:
     if cell.step == "pretrain":
         return f"pretrain {cell.init} ({cell.task}) {cell.arch} {cell.input_size} px"
     what = f"{cell.task} {cell.init} {cell.protocol_label} {cell.fraction:g}"
-    return f"{what} seed {cell.seed}" + (f", {cell.longer:g} x the passes" if cell.longer else "")
+    fold = f" fold {cell.view.index + 1}" if isinstance(cell.view, Fold) else ""
+    return f"{what} seed {cell.seed}{fold}" + (f", {cell.longer:g} x the passes" if cell.longer else "")
 
 
 class RunProgress:
@@ -58,6 +60,16 @@ class RunProgress:
             self._log_line(f"{self.running} ...")
         self._refresh()
 
+    def note_wait(self, planned: PlannedCell, owner: str) -> None:
+        """Show that nothing can be computed before another process has finished a cell."""
+        self.running = f"waiting for {owner}, which computes {describe_cell(planned.cell)}"
+        self._refresh()
+
+    def note_workers(self, lines: Iterable[str]) -> None:
+        """Show the work of every worker process."""
+        self.running = "; ".join(f"worker {at}: {line}" for at, line in enumerate(lines, start=1) if line)
+        self._refresh()
+
     def note_record(self, record: Record, own: bool = True) -> None:
         """Count a cell whose record is written, and show it."""
         if self.waiting.pop(record.key, None) is None:
@@ -66,7 +78,7 @@ class RunProgress:
         self.failed += record.status != "ok"
         self._seconds[_cell_kind(record.cell)].append(record.seconds if own else 0.0)
         if record.status != "ok":
-            _LOG.error(f"FAILED {describe_cell(record.cell)}: {record.error}")
+            log_progress(f"FAILED {describe_cell(record.cell)}: {record.error}", logging.ERROR)
         else:
             score = record.metrics.get(PRIMARY_METRIC)
             known = record.cell.step == "score" and score is not None
@@ -97,11 +109,11 @@ class RunProgress:
         pretraining, has no finished cell.
         """
         seen: dict[tuple[str, ...], list[float]] = defaultdict(list)
-        for kind, seconds in self._seconds.items():
+        for kind, seconds in tuple(self._seconds.items()):  # the thread that draws must not see a change
             seen[kind] += seconds
             seen[kind[:2]] += seconds
         means = {kind: sum(seconds) / len(seconds) for kind, seconds in seen.items()}
-        kinds = Counter(_cell_kind(cell) for cell in self.waiting.values())
+        kinds = Counter(_cell_kind(cell) for cell in tuple(self.waiting.values()))
         guesses = {kind: means.get(kind, means.get(kind[:2])) for kind in kinds}
         if None in guesses.values():
             return None
@@ -114,7 +126,8 @@ class RunProgress:
 
     def _log_line(self, text: str) -> None:
         """Log what the live line shows already as a detail, else as a message."""
-        _LOG.log(logging.DEBUG if self._live else logging.INFO, f"{self.line(short=True)} {text}")
+        level = logging.DEBUG if self._live else logging.INFO
+        log_progress(f"{self.line(short=True)} {text}", level)
 
 
 def _cell_kind(cell: Cell) -> tuple[str, str, str]:

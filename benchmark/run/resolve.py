@@ -3,11 +3,12 @@
 import logging
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from ...baselines.zoo.files import fetch_weights
 from ...core.errors import UserError
-from ...tasks.catalog import catalog, fetch_tasks, require_tasks, select_tasks
+from ...tasks.catalog import catalog, fetch_tasks, missing_files, require_tasks, select_tasks
 from ...tasks.data_paths import data_locations
 from ...tasks.from_files.source import FilesSource
 from ...tasks.task import Task
@@ -19,7 +20,10 @@ FetchProgress = Callable[[str, int, int], None]
 
 
 def resolve_request(
-    request: RunConfig, fetching: FetchProgress | None = None, ready: Callable[[], object] = lambda: None
+    request: RunConfig,
+    fetching: FetchProgress | None = None,
+    ready: Callable[[], object] = lambda: None,
+    from_cards: bool = False,
 ) -> ResolvedPlan:
     """Resolve the options of a run.
 
@@ -28,6 +32,7 @@ def resolve_request(
         fetching: called with (file name, bytes done, bytes in all) during downloads; None downloads
             nothing, so missing data are an error.
         ready: called when every name is checked, before any download.
+        from_cards: count files and weights that can be downloaded as present, for an estimate.
 
     Raises:
         UserError: a task, init or file does not exist or is unavailable.
@@ -38,11 +43,16 @@ def resolve_request(
     targets = select_tasks(",".join(request.tasks), tasks, places, request.size)
     _check_run_directory(request.folder, targets)
     ready()
-    if fetching and request.download:
+    if from_cards:
+        files = missing_files(targets, request.size, places)
+        names = frozenset(file.name for file in files if file.url and file.md5)
+        places = replace(places, assumed=names, download=False)
+    elif fetching and request.download:
         fetch_tasks(targets, request.size, places, fetching)
     require_tasks(targets, request.size, places)
     check_zoo_layouts(request)
-    fetch_weights(zoo_cards_to_fetch(request), places, fetching if request.download else None)
+    if not from_cards:
+        fetch_weights(zoo_cards_to_fetch(request), places, fetching if request.download else None)
     started = time.perf_counter()
     resolved = build_plan(request, targets, tuple(tasks.values()), places)
     _LOG.debug(f"planned {len(resolved.plan.cells)} cells in {time.perf_counter() - started:.2f} s")

@@ -5,6 +5,7 @@ import time
 import traceback
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,7 +13,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from ...core.errors import StoppedError, UserError, clean
-from ...core.files import UnwritableError, claim_lock, write_bytes
+from ...core.files import UnwritableError, claim_lock, lock_owner, write_bytes
 from ...core.interrupts import remember_interrupts
 from ..pretraining.mednet_cache import read_pretrain_facts
 from ..schema.plan import PlannedCell
@@ -58,11 +59,21 @@ class CellWatcher:
     on_start: Callable[[PlannedCell], None] = lambda planned: None
     on_record: Callable[[Record, bool], None] = lambda record, own: None
     """Called with a new record, and whether this process computed it."""
+    on_wait: Callable[[PlannedCell, str], None] = lambda planned, owner: None
+    """Called with a cell that another process computes, and who, while nothing else can be done."""
 
 
-def pending_cells(resolved: ResolvedPlan, store: RecordStore, rules: ResumeRules) -> list[PlannedCell]:
-    """Return the cells to compute, in order; reads every record once."""
-    wanted = [planned for planned in resolved.plan.cells if not is_done(resolved, store, planned, rules)]
+def pending_cells(
+    resolved: ResolvedPlan, store: RecordStore, rules: ResumeRules, kept: dict[str, Record] | None = None
+) -> list[PlannedCell]:
+    """Return the cells to compute, in order; reads every record once, and adds those it keeps to `kept`."""
+    found = ((planned, kept_record(resolved, store, planned, rules)) for planned in resolved.plan.cells)
+    wanted = []
+    for planned, record in found:
+        if record is None:
+            wanted.append(planned)
+        elif kept is not None:
+            kept[planned.key] = record
     if not rules.limit:
         return _drop_unneeded(wanted)
     scores = [planned for planned in wanted if planned.cell.step == "score"][: rules.limit]
@@ -78,16 +89,23 @@ def _drop_unneeded(wanted: list[PlannedCell]) -> list[PlannedCell]:
 
 def is_done(resolved: ResolvedPlan, store: RecordStore, planned: PlannedCell, rules: ResumeRules) -> bool:
     """Whether the rules keep the record of a cell."""
+    return kept_record(resolved, store, planned, rules) is not None
+
+
+def kept_record(
+    resolved: ResolvedPlan, store: RecordStore, planned: PlannedCell, rules: ResumeRules
+) -> Record | None:
+    """Return the record of a cell if the rules keep it."""
     record = store.read(planned.key)
     if record is None:
-        return False
+        return None
     if record.format != RECORD_FORMAT:
         raise old_format_error(store.folder)
     if rules.overwrite == "never":
-        return True
+        return record
     if rules.overwrite == "only-missing" and record.status == "ok":
-        return _is_intact(resolved, store, planned, record)
-    return bool(rules.run) and record.run != rules.earlier.get(planned.key)
+        return record if _is_intact(resolved, store, planned, record) else None
+    return record if rules.run and record.run != rules.earlier.get(planned.key) else None
 
 
 def _is_intact(resolved: ResolvedPlan, store: RecordStore, planned: PlannedCell, record: Record) -> bool:
@@ -116,14 +134,19 @@ def compute_cells(
             unsettled = {planned.key for planned in waiting}
             for planned in waiting:
                 check()
+                if not unsettled.isdisjoint(planned.needs):
+                    continue
                 check_folder(runner.resolved.request.folder)
                 try:
-                    if unsettled.isdisjoint(planned.needs) and _try_cell(runner, planned, rules, watcher):
+                    if _try_cell(runner, planned, rules, watcher):
                         unsettled.discard(planned.key)
                 except UnwritableError:
                     check_folder(runner.resolved.request.folder)  # removed since the check above?
                     raise
             if len(unsettled) == len(waiting):  # others compute them, or what they need
+                first = next(planned for planned in waiting if unsettled.isdisjoint(planned.needs))
+                lock = RecordStore(runner.resolved.request.folder).lock(first.key)
+                watcher.on_wait(first, lock_owner(lock))
                 time.sleep(POLL_SECONDS)
             waiting = [planned for planned in waiting if planned.key in unsettled]
 
@@ -139,6 +162,8 @@ def _try_cell(runner: "CellRunner", planned: PlannedCell, rules: ResumeRules, wa
             return True
         watcher.on_start(planned)
         watcher.on_record(_compute_record(runner, store, planned, rules.run), True)
+        with suppress(OSError):  # Windows keeps an open file
+            store.lock(planned.key).unlink()  # who claims it anew finds the record
         return True
 
 

@@ -15,7 +15,8 @@ from ...core.files import read_regular, write_json
 from .budget import BUDGETS, STANDARD
 
 PROTOCOL_VERSION = 1
-"""Raised when a change makes new records incomparable with old ones."""
+"""Raised when a change makes new records of all protocols incomparable with old ones; see also
+`BenchProtocol.version`."""
 PLAN_FORMAT = 2
 """1 is version 0.1."""
 Step = Literal["pretrain", "tune", "score"]
@@ -192,9 +193,10 @@ class Cell(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def protocol_label(self) -> str:
-        """Protocol as reports show it, with its options and a mark of resamples: "partial (stages=2)"."""
+        """Protocol as reports show it, with options, resampling and folds: "partial (stages=2 folds=5)"."""
         values = [f"{name}={_option_text(value)}" for name, value in (self.protocol_options or {}).items()]
         values += ["resampled"] if self.resampled else []
+        values += [f"folds={self.view.folds}"] if isinstance(self.view, Fold) else []
         return f"{self.protocol} ({' '.join(values)})" if values else self.protocol
 
     @property
@@ -218,18 +220,24 @@ class PlannedCell(msgspec.Struct, frozen=True, kw_only=True):
     needs: tuple[str, ...] = ()
 
 
-def key_of(cell: Cell, *identities: str) -> str:
+def record_version(protocol_version: int = 1) -> int:
+    """Return the version of a protocol's records; it rises with either version."""
+    return PROTOCOL_VERSION + protocol_version - 1
+
+
+def key_of(cell: Cell, *identities: str, protocol_version: int = 1) -> str:
     """Return a cell's key, 16 hexadecimal digits.
 
     Args:
         cell: the cell.
         identities: all else that decides the result: fingerprint of the data, identity of the weights,
             the fields of the training configuration that apply.
+        protocol_version: `BenchProtocol.version`.
     """
     if cell.pretraining:  # as version 0.1 did
         task = f"{cell.task}:{cell.pretraining}"
         cell = msgspec.structs.replace(cell, task=task, pretraining=msgspec.UNSET)
-    content = msgspec.json.encode([PROTOCOL_VERSION, cell, identities])
+    content = msgspec.json.encode([record_version(protocol_version), cell, identities])
     return hashlib.sha256(content).hexdigest()[:16]
 
 

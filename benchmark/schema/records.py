@@ -14,9 +14,12 @@ from numpy.typing import NDArray
 
 from ...core.errors import UserError
 from ...core.files import open_regular, read_regular, sha256_file, write_bytes
+from ...core.progress import track
 from .plan import Cell, read_plan, upgrade_cell
 from .split_overlap import SplitOverlap
 
+PredictionArrays = dict[str, NDArray[np.generic]]
+"""Arrays `labels`, `scores` and, where known, `groups` and `column NAME`, of the test images."""
 RECORD_FORMAT = 2
 """1 is version 0.1, still readable: `licence`, and a pretraining's identity in its task."""
 
@@ -228,6 +231,8 @@ class Record(msgspec.Struct, frozen=True, kw_only=True):
     """Id of the run that computed the cell; "" in older records."""
     predictions: str = ""
     """SHA-256 of the predictions file; "" where there is none, and in older records."""
+    model: str = ""
+    """SHA-256 of the kept network (`--keep-models`); "" where there is none, and in older records."""
     content: str = ""
     """SHA-256 of the record's file with this field empty; "" in older records."""
 
@@ -248,6 +253,7 @@ class RecordStore:
         self.folder = folder
         self.records = folder / "records"
         self.predictions = folder / "predictions"
+        self.models = folder / "models"
 
     def path(self, key: str) -> Path:
         """Return the path of the record of `key`."""
@@ -256,6 +262,10 @@ class RecordStore:
     def predictions_of(self, key: str) -> Path:
         """Return the path of the predictions of `key`."""
         return self.predictions / f"{key}.npz"
+
+    def model_of(self, key: str) -> Path:
+        """Return the path of the kept network of `key`; its card is beside it, with the suffix `.toml`."""
+        return self.models / f"{key}.safetensors"
 
     def lock(self, key: str) -> Path:
         """Return the lock file of the process that computes `key`."""
@@ -293,7 +303,11 @@ class RecordStore:
     def read_all(self) -> Iterator[Record]:
         """Iterate over the readable records, sorted by key."""
         keys = sorted(path.stem for path in self.records.glob("*.json"))
-        return (record for record in map(self.read, keys) if record is not None)
+        with track("reading", len(keys), "records") as advance:
+            for key in keys:
+                if (record := self.read(key)) is not None:
+                    yield record
+                advance()
 
     def refuse_old_format(self) -> None:
         """Raise `UserError` for a run of version 0.1: its records do not mix with new ones."""
@@ -306,7 +320,7 @@ class RecordStore:
         """List the record files that are damaged or altered."""
         return [path for path in sorted(self.records.glob("*.json")) if self.read(path.stem) is None]
 
-    def write(self, record: Record, predictions: dict[str, NDArray[np.generic]] | None = None) -> Record:
+    def write(self, record: Record, predictions: PredictionArrays | None = None) -> Record:
         """Write the predictions, then the record; return it with the hashes of the two files."""
         digest = ""
         if predictions is not None:
@@ -319,7 +333,7 @@ class RecordStore:
         write_bytes(self.path(record.key), _encode(record))
         return record
 
-    def read_predictions(self, key: str) -> dict[str, NDArray[np.generic]]:
+    def read_predictions(self, key: str) -> PredictionArrays:
         """Return the arrays `labels`, `scores` and, where known, `groups` and `column NAME`."""
         with open_regular(self.predictions_of(key)) as file, np.load(file, allow_pickle=False) as arrays:
             return {name: arrays[name] for name in arrays.files}

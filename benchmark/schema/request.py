@@ -161,6 +161,22 @@ class RunConfig(TrainingConfig, frozen=True, kw_only=True, forbid_unknown_fields
             "Train each seed on a resample of the labels, so that verdicts cover other training sets.",
         ),
     ] = False
+    folds: Annotated[
+        int,
+        field_meta(
+            COMPARED,
+            "Cross-validation folds of your own tasks without a test split, by patient; 0 is off.",
+            ge=0,
+        ),
+    ] = 0
+    repeats: Annotated[
+        int,
+        field_meta(
+            COMPARED,
+            "Partitions into --folds, each with the trainings of one seed; 0 is one for each seed.",
+            ge=0,
+        ),
+    ] = 0
     data_root: Annotated[str, field_meta(FILES, "Folder with data files; overrides MEDNET_BENCH_DATA.")] = ""
     task_file: Annotated[
         Names,
@@ -186,6 +202,13 @@ class RunConfig(TrainingConfig, frozen=True, kw_only=True, forbid_unknown_fields
         ),
     ] = "auto"
     jobs: Annotated[int, field_meta(MACHINE, "Processes that share the cells and the GPUs.", ge=1)] = 1
+    per_gpu: Annotated[
+        int, field_meta(MACHINE, "Processes on each GPU, instead of --jobs; 0 leaves it to --jobs.", ge=0)
+    ] = 0
+    cuda_graphs: Annotated[
+        bool,
+        field_meta(MACHINE, "Record training steps as CUDA graphs, after a check; not yet run on a GPU."),
+    ] = False
     limit: Annotated[
         int, field_meta(MACHINE, "Maximum number of evaluations to compute now; 0 is all.", ge=0)
     ] = 0
@@ -205,6 +228,13 @@ class RunConfig(TrainingConfig, frozen=True, kw_only=True, forbid_unknown_fields
             "only-missing: compute missing and failed cells; never: only missing ones; always: all.",
         ),
     ] = "only-missing"
+    keep_models: Annotated[
+        Literal["none", "final"],
+        field_meta(
+            OUTPUT,
+            "final: keep the network that each cell trains, in models/ of the run directory.",
+        ),
+    ] = "none"
     report: Annotated[bool, field_meta(OUTPUT, "Write the report at the end.")] = True
     open: Annotated[bool, field_meta(OUTPUT, "Open the report in a browser at the end.")] = False
     margin: Annotated[
@@ -221,6 +251,23 @@ class RunConfig(TrainingConfig, frozen=True, kw_only=True, forbid_unknown_fields
         normalize(self)
         fill_by_budget(self, self.budget)
         msgspec.structs.force_setattr(self, "fractions", tuple(sorted(self.fractions)))
+        self._check_folds()
+
+    def _check_folds(self) -> None:
+        if self.folds == 1:
+            raise UserError("--folds 1: pass a whole number of at least 2, or 0 for no cross-validation.")
+        if self.repeats and not self.folds:
+            raise UserError(f"--repeats {self.repeats} repeats a cross-validation: pass --folds as well.")
+        if self.repeats > len(self.seeds):
+            raise UserError(
+                f"--repeats {self.repeats}: each repeat takes a seed of its own, and --seeds has "
+                f"{len(self.seeds)}: pass more seeds, or fewer repeats."
+            )
+
+    @property
+    def repeat_seeds(self) -> tuple[int, ...]:
+        """Seeds of a cross-validated task, one per repeat."""
+        return self.seeds[: self.repeats or None]
 
     @property
     def preset(self) -> dict[str, Any]:

@@ -138,7 +138,8 @@ def epoch_batches(training: TaskTraining, script: PublishedScript, batches: int)
     def batch(step: int) -> tuple[Tensor, Tensor]:
         epoch, place = divmod(step, batches)
         shown = order[epoch, place * script.batch : (place + 1) * script.batch]
-        return training.prepare(images[shown]), targets[shown]
+        pixels = images[shown.to(images.device)].to(job.device)  # images may be in host memory
+        return training.prepare(pixels), targets[shown]
 
     steps = script.epochs * batches
     return BatchSource(

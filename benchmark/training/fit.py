@@ -1,8 +1,9 @@
 """Training of one network on one task: its batches, its validations and its predictions."""
 
 import math
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Hashable
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import torch
@@ -13,7 +14,8 @@ from ...baselines.weights.load import load_backbone
 from ...baselines.weights.prepare import InputPreparation
 from .augment import UNIFORMS_PER_IMAGE, augment_for
 from .cka import Gram, gram_matrices, similarity_images
-from .device_data import as_targets, epoch_order
+from .cuda_graph import RecordedForwards
+from .device_data import RowBatches, as_targets, epoch_order
 from .loop import (
     BatchSource,
     FitResult,
@@ -23,15 +25,20 @@ from .loop import (
     fit,
     seed_torch,
 )
-from .metrics import Predictions, primary_value
-from .model import ImageClassifier, loss_of, outputs_of, place_model, to_probabilities
+from .metrics import Predictions, loss_chooses, primary_value
+from .model import (
+    ImageClassifier,
+    forward_pass,
+    loss_of,
+    outputs_of,
+    place_model,
+    to_probabilities,
+)
 from .protocol import EvalContext
 from .subsets import one_hot
 
 STATISTICS_IMAGES = 512
 """Most training images from which batch-norm statistics are estimated."""
-FEW_VALIDATION = 50
-"""Validation images below which the loss, and not the AUC, chooses the epoch and the learning rate."""
 
 
 @dataclass(eq=False)
@@ -92,7 +99,8 @@ class TaskTraining:
         images = self.job.data.images("train")
         images = images[torch.from_numpy(rows).to(images.device)]
         for batch in images.tensor_split(math.ceil(len(rows) / self.job.recipe.batch_size)):
-            with autocast_precision(images.device):
+            batch = batch.to(self.job.device)
+            with autocast_precision(batch.device):
                 model.backbone(self.prepare(batch))
         for norm, momentum in zip(norms, momenta, strict=True):
             norm.momentum = momentum
@@ -114,7 +122,22 @@ class TaskTraining:
             layer_decay=self.layer_decay,
         )
         with seed_torch(job.device, job.cell.seed):
-            return fit(self.model, self.batch_source(), hyper, self.validate)
+            return fit(self.model, self.batch_source(), hyper, self.validate, self.graph_key)
+
+    @property
+    def graph_key(self) -> Hashable:
+        """Everything that decides the kernels of this network, or None without CUDA graphs."""
+        job, cell = self.job, self.job.cell
+        if not job.cuda_graphs or not job.device.startswith("cuda"):
+            return None
+        shape = (cell.size, cell.input_size, job.task.variant, len(job.task.classes), job.task.kind)
+        how = (job.recipe.batch_size, job.recipe.augment, job.parts, job.device)
+        return (cell.arch, cell.protocol_label, *shape, *how)
+
+    @cached_property
+    def _graphs(self) -> RecordedForwards | None:
+        run = forward_pass(self.model, self.prepare)
+        return None if self.graph_key is None else RecordedForwards(self.graph_key, run)
 
     def batch_source(self) -> BatchSource:
         """Draw order and augmentation of the whole training from the seed, equal for every init."""
@@ -124,22 +147,27 @@ class TaskTraining:
         order = torch.from_numpy(rows).to(device)
         uniforms = rng.random((self.steps, recipe.batch_size, UNIFORMS_PER_IMAGE), dtype=np.float32)
         draws = torch.from_numpy(uniforms).to(device)
-        images, targets = job.data.images("train"), as_targets(job.data.splits["train"].labels, device)
+        images = RowBatches(job.data.images("train"), rows, device)
+        targets = as_targets(job.data.splits["train"].labels, device)
         augment = augment_for(job.task) if recipe.augment else None
 
-        def batch(step: int) -> tuple[Tensor, Tensor]:
-            pixels = self.prepare.resize(images[order[step]])
-            pixels = augment(pixels, draws[step]) if augment else pixels
-            return self.prepare.normalize(pixels), targets[order[step]]
+        def stored(step: int) -> tuple[Tensor, Tensor, Tensor]:
+            return images(step), draws[step], targets[order[step]]
 
-        return BatchSource(batch, loss_of(job.task.kind), self.steps, job.parts, recipe.batch_size)
+        def prepare(pixels: Tensor, draws: Tensor) -> Tensor:
+            pixels = self.prepare.resize(pixels)
+            pixels = augment(pixels, draws) if augment else pixels
+            return self.prepare.normalize(pixels)
+
+        loss = loss_of(job.task.kind)
+        return BatchSource(stored, loss, self.steps, job.parts, recipe.batch_size, prepare)
 
     def _logits(self, split: str) -> Tensor:
         """Return logits of the val subset or of the whole test split, in eval mode."""
         images = self.job.data.images(split)
         if split == "val":
             images = images[torch.from_numpy(self.job.subset.val).to(images.device)]
-        return outputs_of(self.model.eval(), self.prepare, images)
+        return outputs_of(self.model.eval(), self.prepare, images, self._graphs)
 
     def validate(self) -> ValidationResult:
         """Score the network on the validation labels of the cell."""
@@ -150,11 +178,11 @@ class TaskTraining:
             return ValidationResult(math.inf, None)
         truth = one_hot(labels, len(self.job.task.classes))
         score = primary_value(Predictions(kind, truth, to_probabilities(logits, kind)))
-        return ValidationResult(loss, score, few=len(labels) < FEW_VALIDATION)
+        return ValidationResult(loss, score, by_loss=loss_chooses(kind, truth))
 
     def grams(self) -> dict[str, Gram]:
         """Return the Gram matrix of each stage's features of some validation images; see `cka`."""
-        images = similarity_images(self.job.data.images("val"))
+        images = similarity_images(self.job.data.validation_images())
         return gram_matrices(self.model.eval().backbone, self.prepare, images)
 
     def predict(self, split: str) -> NDArray[np.float64]:

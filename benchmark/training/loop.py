@@ -6,14 +6,17 @@ import math
 import re
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Hashable, Iterator
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
 
+from ...core.progress import track
 from ..schema.records import ValidationPoint
+from .batch_counts import BatchCounts
+from .cuda_graph import RecordedGraph, RepeatableStep, graph_notes, record_step
 
 _T = TypeVar("_T")
 
@@ -41,23 +44,34 @@ class ShortMemoryError(RuntimeError):
         self.parts = parts
 
 
+def _first(images: Tensor) -> Tensor:
+    return images
+
+
 @dataclass(frozen=True, eq=False)
 class BatchSource:
     """The batches and the loss of a training.
 
     Attributes:
-        batch: returns the network's input [batch, 3, side, side] and the targets of a step.
+        stored: returns tensors of a step on the device; the last are the targets.
         loss: maps outputs and targets to the mean loss over the images.
         steps: optimizer steps.
         parts: number of parts of a batch, whose gradients are accumulated.
         batch_size: images of a whole batch; a part has at least two, so batches below 4 are not divided.
+        prepare: maps the other stored tensors to the network's input [batch, 3, side, side].
     """
 
-    batch: Callable[[int], tuple[Tensor, Tensor]]
+    stored: Callable[[int], tuple[Tensor, ...]]
     loss: Callable[[Tensor, Tensor], Tensor]
     steps: int
     parts: int = 1
     batch_size: int = 0
+    prepare: Callable[..., Tensor] = _first
+
+    def batch(self, step: int) -> tuple[Tensor, Tensor]:
+        """Return the network's input and the targets of a step."""
+        *images, targets = self.stored(step)
+        return self.prepare(*images), targets
 
 
 @dataclass(frozen=True)
@@ -98,28 +112,33 @@ class ValidationResult:
 
     loss: float
     score: float | None
-    few: bool = False
-    """Few images, so that the loss is more stable: an AUC over 2 and 6 images has 13 values."""
+    by_loss: bool = False
+    """Whether the loss alone decides; see `loss_chooses`."""
 
     def beats(self, other: "ValidationResult | None") -> bool:
-        """Whether the score is higher, or the loss lower if scores tie, are undefined or noisy."""
+        """Whether the score is higher, or the loss lower if it decides, or scores tie or are undefined."""
         if other is None:
             return True
-        if self.few or self.score is None or other.score is None or abs(self.score - other.score) <= 1e-9:
+        if self.by_loss or self.score is None or other.score is None or abs(self.score - other.score) <= 1e-9:
             return self.loss < other.loss
         return self.score > other.score
 
 
 @dataclass(frozen=True)
 class FitResult:
-    """The curve and the best validation of a training."""
+    """The curve and the best validation of a training; `notes` are sentences for the record."""
 
     curve: tuple[ValidationPoint, ...]
     best: ValidationResult
+    notes: tuple[str, ...] = ()
 
 
 def fit(
-    model: nn.Module, feed: BatchSource, hyper: OptimizerConfig, validate: Callable[[], ValidationResult]
+    model: nn.Module,
+    feed: BatchSource,
+    hyper: OptimizerConfig,
+    validate: Callable[[], ValidationResult],
+    graph_key: Hashable = None,
 ) -> FitResult:
     """Train `model` in place and leave it with the weights of the best validation.
 
@@ -128,37 +147,45 @@ def fit(
         feed: batches and loss.
         hyper: optimizer settings.
         validate: scores the model, which is in eval mode, on the validation labels without gradients.
+        graph_key: records the step as a CUDA graph, after a check at the first use of the key; the shapes of
+            all batches are equal. None: no graph.
 
     Raises:
         DivergedError: the loss became infinite or NaN, or no validation's loss was finite.
         ShortMemoryError: memory was short, and a batch can be divided into more parts. The model must be
             discarded: batch norm and optimizer may have taken half a step.
     """
-    with catch_short_memory(feed.parts, feed.batch_size):
-        return _train(model, feed, hyper, validate)
+    with (
+        catch_short_memory(feed.parts, feed.batch_size),
+        fixed_shapes(_device(model)),
+        track("training", feed.steps, "steps") as advance,
+    ):
+        model.train()
+        steps = TrainingSteps(model, feed, hyper, graph_key)
+        return _train(model, steps, feed, hyper, validate, advance)
 
 
 def _train(
-    model: nn.Module, feed: BatchSource, hyper: OptimizerConfig, validate: Callable[[], ValidationResult]
+    model: nn.Module,
+    steps: "TrainingSteps",
+    feed: BatchSource,
+    hyper: OptimizerConfig,
+    validate: Callable[[], ValidationResult],
+    advance: Callable[[], None],
 ) -> FitResult:
-    device = next(model.parameters()).device
-    optimizer = torch.optim.AdamW(
-        parameter_groups(model, hyper.layer_decay), lr=hyper.lr, weight_decay=hyper.weight_decay, fused=True
-    )
-    losses = torch.zeros(feed.steps, device=device)
+    losses = torch.zeros(feed.steps, device=_device(model))
     started, seen, stale = time.perf_counter(), 0, 0
     curve: list[ValidationPoint] = []
     best: ValidationResult | None = None
     kept: dict[str, Tensor] = {}
-    model.train()
     for step in range(feed.steps):
-        for group in optimizer.param_groups:
-            group["lr"] = hyper.rate(step, feed.steps) * group["lr_scale"]
-        losses[step] = _optimizer_step(model, feed, optimizer, step)
+        losses[step] = steps.take(step)
+        advance()
         if (step + 1) % hyper.every and step + 1 < feed.steps:
             continue
         mean_loss = _mean_loss(losses[seen : step + 1], seen, hyper.lr)
         seen = step + 1
+        steps.counts.add()
         model.eval()
         now = validate()
         model.train()
@@ -181,7 +208,7 @@ def _train(
         raise DivergedError(f"no validation loss was a number with learning rate {hyper.lr:g}")
     model.load_state_dict(kept)
     model.eval()
-    return FitResult(tuple(curve), best)
+    return FitResult(tuple(curve), best, graph_notes(steps.graph_key))
 
 
 def parameter_groups(model: nn.Module, layer_decay: float) -> list[dict[str, Any]]:
@@ -209,22 +236,83 @@ class _NamedLayers:
         return ((name.removeprefix("backbone."), value) for name, value in self.model.named_parameters())
 
 
-def _optimizer_step(
-    model: nn.Module, feed: BatchSource, optimizer: torch.optim.Optimizer, step: int
-) -> Tensor:
-    """Take one optimizer step, and return the mean loss of its batch."""
-    optimizer.zero_grad(set_to_none=True)
-    inputs, targets = feed.batch(step)
-    parts = max(1, min(feed.parts, len(inputs) // 2))  # the last batch of an epoch may be small
-    total = torch.zeros((), device=inputs.device)
-    for x, y in zip(inputs.tensor_split(parts), targets.tensor_split(parts), strict=True):
-        with autocast_precision(x.device):
-            outputs = model(x)
-        loss = feed.loss(outputs.float(), y) * (len(x) / len(inputs))
-        loss.backward()
-        total += loss.detach()
-    optimizer.step()
-    return total
+class TrainingSteps:
+    """The optimizer steps of a model in training mode, with a CUDA graph or without.
+
+    Args:
+        graph_key: as in `fit`.
+    """
+
+    def __init__(
+        self, model: nn.Module, feed: BatchSource, hyper: OptimizerConfig, graph_key: Hashable = None
+    ) -> None:
+        self.model, self.feed, self.hyper, self.graph_key = model, feed, hyper, graph_key
+        self.counts = BatchCounts(model)
+        self.graph: RecordedGraph | None = None
+        if graph_key is not None:
+            self._record(graph_key)
+        if self.graph is None:
+            self.optimizer = self._make_optimizer(capturable=False)
+
+    def take(self, step: int) -> Tensor:
+        """Take one optimizer step, and return the mean loss of its batch; nothing waits for the device."""
+        if self.graph:
+            self.counts.pending += self.feed.parts
+            return self.graph(*self._graph_inputs(step))
+        for group in self.optimizer.param_groups:
+            group["lr"] = self.hyper.rate(step, self.feed.steps) * group["lr_scale"]
+        return self._update(*self.feed.batch(step))
+
+    def _make_optimizer(self, capturable: bool) -> torch.optim.AdamW:
+        """Return AdamW; with `capturable` the learning rate of each group is a tensor."""
+        groups, hyper = parameter_groups(self.model, self.hyper.layer_decay), self.hyper
+        if capturable:
+            device = _device(self.model)
+            groups = [{**group, "lr": torch.full((), hyper.lr, device=device)} for group in groups]
+        return torch.optim.AdamW(
+            groups, lr=hyper.lr, weight_decay=hyper.weight_decay, fused=True, capturable=capturable
+        )
+
+    def _update(self, inputs: Tensor, targets: Tensor) -> Tensor:
+        """Take one optimizer step on a batch at the present learning rate."""
+        self.optimizer.zero_grad(set_to_none=True)
+        parts = max(1, min(self.feed.parts, len(inputs) // 2))  # the last batch of an epoch may be small
+        total = torch.zeros((), device=inputs.device)
+        for x, y in zip(inputs.tensor_split(parts), targets.tensor_split(parts), strict=True):
+            with autocast_precision(x.device), self.counts.paused():
+                outputs = self.model(x)
+            loss = self.feed.loss(outputs.float(), y) * (len(x) / len(inputs))
+            loss.backward()
+            total += loss.detach()
+        self.optimizer.step()
+        return total
+
+    def _record(self, graph_key: Hashable) -> None:
+        """Record the step as a CUDA graph, unless its check fails."""
+        device, feed = _device(self.model), self.feed
+        self.optimizer = self._make_optimizer(capturable=True)
+        scales = [group["lr_scale"] for group in self.optimizer.param_groups]
+        rates = [self.hyper.rate(step, feed.steps) for step in range(feed.steps)]
+        self.rates = torch.tensor([[rate * scale for scale in scales] for rate in rates], device=device)
+        step = RepeatableStep(self._graph_body, self._graph_inputs, self._state, 0, feed.steps)
+        self.graph = record_step(graph_key, step, device)
+        self.counts.pending = 0
+
+    def _graph_inputs(self, step: int) -> tuple[Tensor, ...]:
+        """Return the learning rates [groups] and the stored tensors of a step."""
+        return (self.rates[step], *self.feed.stored(step))
+
+    def _graph_body(self, rates: Tensor, *stored: Tensor) -> Tensor:
+        for group, rate in zip(self.optimizer.param_groups, rates.unbind(), strict=True):
+            group["lr"].copy_(rate)
+        return self._update(self.feed.prepare(*stored[:-1]), stored[-1])
+
+    def _state(self) -> Iterator[Tensor]:
+        """Yield all tensors that a step changes."""
+        yield from self.model.parameters()
+        yield from self.model.buffers()
+        for values in self.optimizer.state.values():
+            yield from (value for value in values.values() if isinstance(value, Tensor))
 
 
 def is_short_memory(error: BaseException) -> bool:
@@ -300,12 +388,27 @@ def autocast_precision(device: torch.device) -> contextlib.AbstractContextManage
 
 
 @contextlib.contextmanager
+def fixed_shapes(device: torch.device) -> Iterator[None]:
+    """Let cuDNN try its algorithms once per shape, in a block in which shapes recur."""
+    before = torch.backends.cudnn.benchmark
+    torch.backends.cudnn.benchmark = before or device.type == "cuda"
+    try:
+        yield
+    finally:
+        torch.backends.cudnn.benchmark = before
+
+
+@contextlib.contextmanager
 def seed_torch(device: str, seed: int) -> Iterator[None]:
     """Seed torch's generators, which draw dropout and initial weights, inside the block."""
     devices = [torch.device(device)] if device.startswith("cuda") else []
     with torch.random.fork_rng(devices=devices):
         torch.manual_seed(seed)
         yield
+
+
+def _device(model: nn.Module) -> torch.device:
+    return next(model.parameters()).device
 
 
 def _schedule(step: int, steps: int, rising: int) -> float:

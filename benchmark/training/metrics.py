@@ -360,6 +360,24 @@ def log_loss(truth: NDArray[np.bool_], scores: _Array, kind: str) -> float:
     return float(-np.log(scores[truth]).mean())
 
 
+LEAST_EVENTS = 50
+"""Validation events from which the AUC chooses; with fewer the loss does. see docs/science.md."""
+
+
+def count_events(kind: str, truth: NDArray[np.bool_]) -> int:
+    """Return the events of labels [n, classes]: per class the fewer of positives and negatives, summed.
+
+    The two classes of a binary task have the same events, which count once.
+    """
+    positives = truth[:, 1 if kind == "binary" else 0 :].sum(axis=0)
+    return int(np.minimum(positives, len(truth) - positives).sum())
+
+
+def loss_chooses(kind: str, truth: NDArray[np.bool_]) -> bool:
+    """Whether the loss, and not the AUC, chooses hyper-parameters on these labels [n, classes]."""
+    return count_events(kind, truth) < LEAST_EVENTS
+
+
 DRAWS = 200
 """Bootstrap draws of `share_of_wins`: a standard error of at most .036."""
 

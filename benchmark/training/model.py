@@ -1,6 +1,6 @@
 """Classifier of a backbone and a fresh head, with its loss and predictions."""
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterable
 from typing import TypeVar
 
 import numpy as np
@@ -11,9 +11,15 @@ from torch import Tensor, nn
 
 from ...baselines.weights.archs import feature_width
 from ...baselines.weights.prepare import InputPreparation
+from ...core.progress import track
+from .cuda_graph import RecordedForwards
+from .device_data import copied_ahead
 from .loop import autocast_precision, free_memory, is_short_memory, seed_torch
 
 EVAL_BATCH = 256
+"""Images of a batch in evaluation."""
+GPU_EVAL_PIXELS = 2048 * 64**2
+"""Pixels of a batch in evaluation on a GPU, which small batches would leave idle."""
 
 Module = TypeVar("Module", bound=nn.Module)
 
@@ -78,25 +84,51 @@ def place_model(module: Module, device: str) -> Module:
     return module
 
 
+def eval_batch(device: torch.device, side: int) -> int:
+    """Return the images of a batch in evaluation at an input of `side` pixels."""
+    return max(EVAL_BATCH, GPU_EVAL_PIXELS // side**2) if device.type == "cuda" else EVAL_BATCH
+
+
 @torch.inference_mode()
-def outputs_of(model: nn.Module, prepare: InputPreparation, images: Tensor) -> Tensor:
+def outputs_of(
+    model: nn.Module, prepare: InputPreparation, images: Tensor, graphs: RecordedForwards | None = None
+) -> Tensor:
     """Return the outputs of `model` in eval mode, float32 [n, width] on the device.
 
-    `images` are as stored, [n, 1 or 3, h, w] on the device. Where memory is short the batch is halved.
+    `images` are as stored, [n, 1 or 3, h, w], on the device or in host memory. Where memory is short the
+    batch is halved.
+
+    Args:
+        graphs: forward passes of `model`, see `forward_pass`, as CUDA graphs.
     """
-    size = EVAL_BATCH
+    device = next(model.parameters(), images).device
+    size, run = eval_batch(device, prepare.side), graphs or forward_pass(model, prepare)
     while True:
+        batches: Iterable[Tensor] = images.split(size)
+        if images.device.type != device.type:
+            batches = copied_ahead(batches, device)
         try:
             parts = []
-            for batch in images.split(size):
-                with autocast_precision(images.device):
-                    parts.append(model(prepare(batch)).float())
+            with track("predicting", len(images), "images") as advance:
+                for batch in batches:
+                    parts.append(run(batch))
+                    advance(len(batch))
             return torch.cat(parts)
         except RuntimeError as error:
             if size == 1 or not is_short_memory(error):
                 raise
-        parts, size = [], size // 2
+        size, run = size // 2, forward_pass(model, prepare)
         free_memory()  # only here: see `retry_in_parts`
+
+
+def forward_pass(model: nn.Module, prepare: InputPreparation) -> Callable[[Tensor], Tensor]:
+    """Return the function from a batch of stored images to the outputs of a network, float32."""
+
+    def run(batch: Tensor) -> Tensor:
+        with autocast_precision(batch.device):
+            return model(prepare(batch)).float()
+
+    return run
 
 
 def to_probabilities(logits: Tensor, kind: str) -> NDArray[np.float64]:

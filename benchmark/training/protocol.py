@@ -20,6 +20,7 @@ from .subsets import LabelSubset
 
 if TYPE_CHECKING:
     from .device_data import DeviceSplits
+    from .model import ImageClassifier
 
 
 class NoProtocolOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -36,6 +37,7 @@ class EvalContext:
         recipe: settings that are equal for every init.
         cache: folder of features that runs share.
         parts: number of parts of each training batch; above 1 where memory is short.
+        cuda_graphs: whether a GPU records training steps and evaluations as CUDA graphs.
     """
 
     cell: Cell
@@ -47,6 +49,7 @@ class EvalContext:
     device: str
     cache: Path
     parts: int = 1
+    cuda_graphs: bool = False
 
     @property
     def options(self) -> Any:
@@ -76,6 +79,7 @@ class ProtocolResult:
         parameters: number of trained weights of the backbone; 0 where it is frozen.
         passes: of the training over the labels of the subset until it ended; 0 where nothing is trained.
         beside: test probabilities [n, classes] by further fixed rules, by name.
+        model: the trained network, which `--keep-models` stores; None where there is none to keep.
     """
 
     test_scores: NDArray[np.float64]
@@ -88,6 +92,7 @@ class ProtocolResult:
     parameters: int = 0
     passes: float = 0.0
     beside: Mapping[str, NDArray[np.float64]] = field(default_factory=dict)
+    model: ImageClassifier | None = None
 
 
 @dataclass(frozen=True)
@@ -99,6 +104,41 @@ class CostEstimate:
     seen: float = 0.0
     """Images in forward passes only."""
     solver_seconds: float = 0.0
+    batch: int = 0
+    """Images per training step; 0 is the run's `batch_size`."""
+    validations: int = 0
+    """Validations during the trainings."""
+    least_share: float = 1.0
+    """Smallest share of the steps, which early stopping may reach."""
+
+
+@dataclass(frozen=True)
+class SolverProblem:
+    """Size of the problem that a solver on frozen features has to solve.
+
+    Attributes:
+        outputs: models to fit: labels of a multilabel task, 1 for two classes, otherwise classes.
+        features: width of the backbone's output.
+    """
+
+    train: int
+    val: int
+    test: int
+    outputs: int
+    features: int
+
+
+@dataclass(frozen=True)
+class SolverWork:
+    """Work of a solver: products of a matrix [rows, features] with one [features, columns].
+
+    Attributes:
+        multiply_adds: of all products together.
+        columns: width of the narrower matrix, which decides the speed.
+    """
+
+    multiply_adds: float
+    columns: int
 
 
 class BenchProtocol(Protocol):
@@ -106,6 +146,8 @@ class BenchProtocol(Protocol):
 
     recipe_fields: tuple[str, ...] = ()
     """Fields of the recipe that decide the result; only these enter a cell's key."""
+    version: int = 1
+    """Raised when new records become incomparable with the protocol's old ones; optional for a plug-in."""
     frozen: bool = False
     """Whether the backbone does not change, so that features can be shared."""
     options: type[msgspec.Struct] = NoProtocolOptions
@@ -119,6 +161,10 @@ class BenchProtocol(Protocol):
         """Estimate the cost of one `score` cell from numbers of images."""
         ...
 
+    def solver_work(self, recipe: TrainingConfig, problem: SolverProblem) -> SolverWork | None:
+        """Estimate the work of a solver on frozen features, None without one; optional for a plug-in."""
+        return None
+
     def cell_options(self, options: Any, arch: str) -> dict[str, OptionValue]:
         """Return the options that decide the result on `arch`; an empty dict leaves the key as without."""
         fields = msgspec.structs.fields(options)  # also those that `omit_defaults` leaves out of JSON
@@ -131,6 +177,11 @@ class BenchProtocol(Protocol):
 def options_type(protocol: BenchProtocol) -> type[msgspec.Struct]:
     """Return the type of a protocol's options, also of a plug-in's without that attribute."""
     return getattr(protocol, "options", NoProtocolOptions)
+
+
+def version_of(protocol: BenchProtocol) -> int:
+    """Return the version of a protocol, also of a plug-in's without that attribute."""
+    return getattr(protocol, "version", 1)
 
 
 PROTOCOL_PARTS = ("recipe_fields", "frozen", "score", "work")

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...core.files import write_bytes
-from ...tasks.task import Split
+from ...tasks.task import Split, Task
 
 _Index = NDArray[np.int64]
 LEAST_PER_CLASS = 2
@@ -45,10 +45,24 @@ def choose_subset(
         _take(split, fraction, np.random.default_rng([seed, place]), resampled)
         for place, split in enumerate((train, val))
     ]
+    return LabelSubset(parts[0], parts[1], subset_digest(*parts))
+
+
+def subset_digest(*parts: _Index) -> str:
+    """Hash lists of indices, in order: "sha256:..."."""
     digest = hashlib.sha256()
     for part in parts:
         digest.update(len(part).to_bytes(8, "little") + part.astype("<i8").tobytes())
-    return LabelSubset(parts[0], parts[1], f"sha256:{digest.hexdigest()}")
+    return f"sha256:{digest.hexdigest()}"
+
+
+def subset_size(task: Task, count: int, fraction: float) -> int:
+    """Return how many of `count` images `choose_subset` takes, from the card alone.
+
+    Exact without groups where the share holds each class at least `LEAST_PER_CLASS` times.
+    """
+    least = 1 if task.kind == "multilabel" else LEAST_PER_CLASS * len(task.classes)
+    return min(count, max(round(fraction * count), least))
 
 
 def one_hot(labels: NDArray[np.int64], classes: int = 0) -> NDArray[np.bool_]:

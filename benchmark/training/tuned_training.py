@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...core.errors import UserError
+from ...core.progress import track_each
 from ..schema.plan import FORWARD_COST, VALIDATION_SHARE, TrainingConfig
 from ..schema.records import HyperparameterChoice
 from .metrics import share_of_wins
@@ -98,10 +99,11 @@ class TunedTraining(BenchProtocol):
             weights=training.weights,
             choices=(best.choice,),
             curve=best.fitted.curve,
-            notes=_validation_note(job),
+            notes=(*_validation_note(job), *best.fitted.notes),
             passes=best.fitted.curve[-1].step * job.recipe.batch_size / len(job.subset.train),
             similarity=similarities(best.before, training.grams()),
             parameters=sum(tensor.numel() for tensor in trained),
+            model=training.model,
         )
 
     def _train_best(self, job: EvalContext) -> BestTraining:
@@ -113,7 +115,7 @@ class TunedTraining(BenchProtocol):
         scores: list[float | None] = []
         predicted: list[NDArray[np.float64] | None] = []
         failures: list[str] = []
-        for place, lr in enumerate(job.recipe.lr_grid):
+        for place, lr in enumerate(track_each("learning rate", job.recipe.lr_grid)):
             training = self.build_training(job)
             before = training.grams() if before is None else before  # every rate starts from these weights
             try:
@@ -123,7 +125,7 @@ class TunedTraining(BenchProtocol):
                 predicted.append(None)
                 failures.append(str(failure))
                 continue
-            scores.append(-fitted.best.loss if fitted.best.few else fitted.best.score)
+            scores.append(-fitted.best.loss if fitted.best.by_loss else fitted.best.score)
             on_val = training.predict("val")
             predicted.append(on_val)
             if kept is None or fitted.best.beats(kept[2].best):
@@ -137,23 +139,35 @@ class TunedTraining(BenchProtocol):
             if one is None or two is None:  # it diverged
                 return float(two is None)
             truth = one_hot(job.labels("val"), len(job.task.classes))
-            return share_of_wins(job.task.kind, truth, one, two, fitted.best.few)
+            return share_of_wins(job.task.kind, truth, one, two, fitted.best.by_loss)
 
-        criterion = "negative validation loss" if fitted.best.few else "validation AUC, then validation loss"
+        by_auc = "validation AUC, then validation loss"
+        criterion = "negative validation loss" if fitted.best.by_loss else by_auc
         choice = describe_choice("lr", job.recipe.lr_grid, tuple(scores), at, criterion, wins)
         return BestTraining(training, fitted, choice, before, on_val)
 
     def work(self, recipe: TrainingConfig, train: int, val: int, test: int) -> CostEstimate:
-        """Count all steps at every learning rate, without early stopping, and one pass over the test split.
+        """Count all steps at every learning rate, before early stopping, and one pass over the test split.
 
         Steps count in full where a part is frozen, too: its forward pass remains, and an adapter in the
         first layer needs the whole backward pass.
         """
-        rates = len(recipe.lr_grid)
+        rates, validations = len(recipe.lr_grid), recipe.validations_for(train, val)
         return CostEstimate(
             trained=rates * recipe.steps_for(train) * recipe.batch_size,
-            seen=rates * (recipe.validations_for(train, val) + 1) * val + test,
+            seen=rates * (validations + 1) * val + test,
+            validations=rates * validations,
+            least_share=_earliest_stop(recipe, recipe.steps_for(train), validations),
         )
+
+
+def _earliest_stop(recipe: TrainingConfig, steps: int, validations: int) -> float:
+    """Return the share of the steps after which a training ends that never improves on its first score."""
+    from .loop import OptimizerConfig
+
+    every = -(-steps // validations)
+    warm = OptimizerConfig(1.0, 0.0, every, recipe.patience).warmup_steps(steps)
+    return min(1.0, (max(1, warm // every) + recipe.patience) * every / steps)
 
 
 def _validation_note(job: EvalContext) -> tuple[str, ...]:

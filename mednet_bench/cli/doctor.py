@@ -1,5 +1,6 @@
 """`doctor`: versions, devices, data and weights of this machine, and what would work."""
 
+import math
 import platform
 import shutil
 from pathlib import Path
@@ -8,7 +9,8 @@ import msgspec
 
 from ..baselines.sources.imagenet import PACKAGED, packaged_file
 from ..benchmark.schema.provenance import checkout_commit, package_versions
-from ..core.files import cache_folder
+from ..core.cache_limit import FEATURES, CacheEntry, cache_limit
+from ..core.files import cache_folder, scratch_folder
 from ..core.hardware import allowed_cpus
 from ..tasks.catalog import TASK_GROUPS, catalog
 from ..tasks.data_paths import data_folders, data_locations
@@ -29,6 +31,10 @@ class MachineFacts(msgspec.Struct, frozen=True, kw_only=True):
     devices: tuple[str, ...]
     cache: str
     cache_free_gb: float
+    cache_used_gb: float
+    """Files in the cache folder, and the features in the scratch folder."""
+    features_limit_gb: float | None
+    """Most that the features may take; None without a limit."""
     data_folders: dict[str, bool]
     """Folder -> whether it exists."""
     data: dict[int, tuple[str, ...]]
@@ -46,7 +52,7 @@ def machine_facts(data_root: Path | None) -> MachineFacts:
     available = TASK_GROUPS["available"]
     data = {size: tuple(task.name for task in tasks if available(task, places, size)) for size in SUFFIXES}
     head, dirty = checkout_commit()
-    cache = cache_folder()
+    cache, limit = cache_folder(), cache_limit()
     works = ("phantom", *(("available",) if data[min(data)] else ()))
     return MachineFacts(
         system=f"{platform.system()} {platform.machine()}",
@@ -57,6 +63,8 @@ def machine_facts(data_root: Path | None) -> MachineFacts:
         devices=tuple(_list_devices()),
         cache=str(cache),
         cache_free_gb=shutil.disk_usage(_nearest_existing(cache)).free / 1e9,
+        cache_used_gb=_cache_bytes() / 1e9,
+        features_limit_gb=limit / 1e9 if math.isfinite(limit) else None,
         data_folders={str(folder): folder.is_dir() for folder in data_folders(places)},
         data=data,
         weights={arch: packaged_file(arch) is not None for arch in PACKAGED},
@@ -70,8 +78,8 @@ def diagnosis(facts: MachineFacts) -> str:
     lines = [("machine", f"{facts.system}, {facts.cpus} CPUs allowed"), *facts.versions.items()]
     lines.append(("commit", f"{commit}{' with changes' if facts.changed else ''}"))
     lines += [("device", device) for device in facts.devices]
-    free = f"{facts.cache_free_gb:.0f} GB free; MEDNET_BENCH_CACHE moves it"
-    lines.append(("cache", f"{facts.cache} ({free})"))
+    free = f"{facts.cache_used_gb:.1f} GB used, {facts.cache_free_gb:.0f} GB free"
+    lines.append(("cache", f"{facts.cache} ({free}; MEDNET_BENCH_CACHE moves it, `cache ls` lists it)"))
     lines += [
         ("data", f"{name}{'' if found else ' (missing)'}") for name, found in facts.data_folders.items()
     ]
@@ -95,6 +103,13 @@ def _list_devices() -> list[str]:
     if torch.backends.mps.is_available():
         devices.append("mps")
     return devices
+
+
+def _cache_bytes() -> int:
+    entries = [CacheEntry(cache_folder())]
+    if not scratch_folder().is_relative_to(cache_folder()):
+        entries.append(CacheEntry(scratch_folder() / FEATURES))
+    return sum(entry.size for entry in entries)
 
 
 def _nearest_existing(path: Path) -> Path:

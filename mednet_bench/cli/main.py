@@ -8,7 +8,20 @@ from ..core.errors import StoppedError, UserError
 from ..core.files import FULL
 from ..core.hardware import fix_threads
 from ..core.interrupts import TerminatedError, heed_sigterm
-from .commands import audit, compute, config, corpus, data, judge, pretrain, report, sources, task, weights
+from .commands import (
+    audit,
+    cache,
+    compute,
+    config,
+    corpus,
+    data,
+    judge,
+    pretrain,
+    report,
+    sources,
+    task,
+    weights,
+)
 from .commands.command import CommandGroup, say
 from .messages import LOGGER, send_messages
 
@@ -19,6 +32,7 @@ ALL_COMMANDS = (
     *judge.JUDGE_COMMANDS,
     *data.DATA_COMMANDS,
     *task.TASK_COMMANDS,
+    *cache.CACHE_COMMANDS,
     *corpus.CORPUS_COMMANDS,
     *pretrain.PRETRAIN_COMMANDS,
     *sources.SOURCES_COMMANDS,
@@ -28,7 +42,7 @@ ALL_COMMANDS = (
 COMMAND_HEADINGS = {
     "Everyday": ("run", "plan", "report", "ls", "config"),
     "Results": ("leaderboard", "verdicts", "compare", "judge"),
-    "Data": ("info", "download", "task", "validate", "sources"),
+    "Data": ("info", "download", "task", "validate", "sources", "cache"),
     "Weights": ("corpus", "pretrain", "inspect-weights"),
     "Checks": ("doctor", "audit", "parity", "regress", "calibrate"),
 }

@@ -204,8 +204,9 @@ def still_improving_flags(a: ComparisonSide, b: ComparisonSide) -> Iterator[Doub
     for side in (a, b):
         curves = [[p.val_score or 0.0 for p in r.curve] for r in side.records if len(r.curve) > 2]
         late = sum(max(curve) == curve[-1] > max(curve[:-1]) for curve in curves)
+        trainings = "trainings" if side.row.folds else "seeds"
         if late * 2 > len(curves):
-            best = f"{side.row.init} was best at its last validation with {late} of {len(curves)} seeds"
+            best = f"{side.row.init} was best at its last validation with {late} of {len(curves)} {trainings}"
             yield DoubtFlag("still-improving", f"{best}: it may be under-trained")
 
 

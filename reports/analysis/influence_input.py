@@ -1,7 +1,7 @@
 """Metric and influence of every test image, from the stored predictions of each row."""
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from pathlib import Path
@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...benchmark.schema.records import Record
+from ..statistics.cross_validation import average_over_folds
 from ..statistics.influence import (
     _Floats,
     has_one_group_side,
@@ -38,6 +39,7 @@ class ScoreEvidence:
         metric: name of the metric.
         kind: binary, multiclass, multilabel or ordinal.
         sides: `decided_sides` of balanced accuracy; empty for other metrics.
+        partitions: hash of the folds per seed; "" without cross-validation.
     """
 
     seeds: tuple[int, ...] = ()
@@ -52,6 +54,16 @@ class ScoreEvidence:
     metric: str = "auc"
     kind: str = ""
     sides: Sequence[tuple[NDArray[np.bool_], NDArray[np.bool_]]] = ()
+    partitions: tuple[str, ...] = ()
+
+    @property
+    def cross_validated(self) -> bool:
+        """Whether every value is a mean over folds."""
+        return any(self.partitions)
+
+    def partitions_at(self, seeds: Sequence[int]) -> list[str]:
+        """Return `partitions` of the given seeds."""
+        return [each for seed, each in zip(self.seeds, self.partitions, strict=True) if seed in seeds]
 
     @property
     def measure(self) -> JudgedMetric:
@@ -82,28 +94,25 @@ def _row_evidence(results: ReportInput, row: LeaderboardRow, members: Sequence[R
     metric, measure = results.verdict_metric, JUDGED_METRICS[results.verdict_metric]
     if any(record.metrics.get(metric) is None for record in members):
         return ScoreEvidence(problem=f"the {measure.title} is undefined on this test set")
-    scores, images, first = [], set(), None
+    stored = []
     for record in members:
-        read = read_predictions(results.predictions_of(record.key))
+        read = read_predictions(results.prediction_files(record.key))
         if read is None:
             return ScoreEvidence(problem=f"the predictions of record {record.key} are missing or damaged")
-        labels, record_scores, groups = read
-        group_bytes = b"" if groups is None else groups.tobytes()
-        images.add(hashlib.sha256(labels.tobytes() + group_bytes).hexdigest())
-        scores.append(record_scores)
-        first = first or (labels, groups)
-    if len(images) > 1 or first is None:
+        stored.append(read)
+    images, first = {read.images for read in stored}, stored[0]
+    if len(images) > 1:
         return ScoreEvidence(problem="its seeds were scored on different test images")
-    truth = truth_of(first[0], scores[0].shape[1])
+    truth = truth_of(first.labels, first.scores.shape[1])
     keep = slice(1, None) if kind == "binary" else slice(None)
     by_class, judged = measure.needs_every_class, truth[:, keep]
     if by_class and (judged.all(axis=0) | ~judged.any(axis=0)).any():
         return ScoreEvidence(problem="a class has no positive, or no negative, test image")
     try:
-        stacked = np.stack(scores).astype(float)
+        stacked = np.stack([read.scores for read in stored]).astype(float)
         if measure.needs_probabilities(kind) and ((stacked < 0) | (stacked > 1)).any():
             raise ValueError(f"scores are outside of [0, 1], and {measure.title} needs probabilities")
-        values, influence = measure.compute(kind, truth, stacked)
+        values, influence = _measure_seeds(measure, kind, truth, stacked, stored)
     except ValueError as error:  # such as predictions of different shapes
         return ScoreEvidence(problem=str(error))
     recorded = np.array([record.metrics[metric] for record in members], dtype=float)
@@ -115,15 +124,18 @@ def _row_evidence(results: ReportInput, row: LeaderboardRow, members: Sequence[R
     if np.isnan(influence).any() or (by_class and fewest < 2):
         single = f"a class has a single test image, so that its {measure.title} has no known error"
         return ScoreEvidence(problem=single)
-    groups = 0 if first[1] is None else len(np.unique(first[1]))
+    groups = 0 if first.groups is None else len(np.unique(first.groups))
     if groups == 1 and not by_class:
         return ScoreEvidence(problem="all test images are of one group: their error is unknown")
-    if first[1] is not None and by_class and has_one_group_side(judged, first[1]):
-        return ScoreEvidence(problem="all test images of a class are of one group: their error is unknown")
+    if by_class and any(_has_one_group_side(judged, read) for read in stored):
+        where = f"in one of {row.folds} folds " if row.folds else ""
+        return ScoreEvidence(
+            problem=f"{where}all test images of a class are of one group: their error is unknown"
+        )
     return ScoreEvidence(
         seeds=row.seeds,
         values=values,
-        influence=sum_within_groups(influence, first[1]),
+        influence=influence,
         images=images.pop(),
         n_test=len(truth),
         groups=groups,
@@ -131,7 +143,36 @@ def _row_evidence(results: ReportInput, row: LeaderboardRow, members: Sequence[R
         majority=_majority(truth, kind),
         kind=kind,
         sides=decided_sides(kind, truth, stacked) if metric == "balanced_accuracy" else (),
+        partitions=tuple(read.partition for read in stored),
     )
+
+
+def _measure_seeds(
+    measure: JudgedMetric,
+    kind: str,
+    truth: NDArray[np.bool_],
+    scores: _Floats,
+    stored: Sequence["StoredPredictions"],
+) -> tuple[_Floats, _Floats]:
+    """Return metric [seeds] and influence [seeds, units]; of a cross-validated row over its folds."""
+    groups = stored[0].groups
+    folds = [read.folds for read in stored if read.folds is not None]
+    if not folds:
+        values, influence = measure.compute(kind, truth, scores)
+        return values, sum_within_groups(influence, groups)
+
+    def compute(truth: NDArray[np.bool_], scores: _Floats) -> tuple[_Floats, _Floats]:
+        return measure.compute(kind, truth, scores)
+
+    return average_over_folds(compute, truth, scores, np.stack(folds), groups)
+
+
+def _has_one_group_side(truth: NDArray[np.bool_], read: "StoredPredictions") -> bool:
+    """Whether all positives or all negatives of a class are of one group, in any fold."""
+    if read.groups is None:
+        return False
+    folds = np.zeros(len(truth), dtype=int) if read.folds is None else read.folds
+    return any(has_one_group_side(truth[folds == f], read.groups[folds == f]) for f in np.unique(folds))
 
 
 def _majority(truth: NDArray[np.bool_], kind: str) -> float:
@@ -140,15 +181,76 @@ def _majority(truth: NDArray[np.bool_], kind: str) -> float:
     return float(np.maximum(share, 1 - share).mean() if kind == "multilabel" else share.max())
 
 
-StoredPredictions = tuple[NDArray[np.generic], NDArray[np.float32], NDArray[np.generic] | None]
+@dataclass(frozen=True, eq=False)
+class StoredPredictions:
+    """Predictions of one seed; of a cross-validated one those of all folds, in the order of the pool.
+
+    Attributes:
+        labels: [n], or multilabel [n, classes].
+        scores: [n, classes].
+        groups: [n], if known.
+        folds: [n] index of the fold that scored each image; None without cross-validation.
+        rows: [n] ascending index of each image in the pool; None likewise.
+    """
+
+    labels: NDArray[np.generic]
+    scores: NDArray[np.float32]
+    groups: NDArray[np.generic] | None = None
+    folds: NDArray[np.int64] | None = None
+    rows: NDArray[np.int64] | None = None
+
+    @property
+    def images(self) -> str:
+        """Hash of labels, groups and rows, equal where the same images were scored."""
+        parts = (self.labels, self.groups, self.rows)
+        return hashlib.sha256(b"".join(part.tobytes() for part in parts if part is not None)).hexdigest()
+
+    @property
+    def partition(self) -> str:
+        """Hash of the folds; "" without cross-validation."""
+        return "" if self.folds is None else hashlib.sha256(self.folds.tobytes()).hexdigest()
 
 
-def read_predictions(path: Path | None) -> StoredPredictions | None:
-    """Return labels, scores [n, classes] and groups [n] of one record; None if unreadable."""
+def read_predictions(paths: Sequence[Path | None]) -> StoredPredictions | None:
+    """Return the predictions of one seed from its file, or from those of all folds; None if unreadable."""
+    names = ("labels", "scores", "groups", "folds", "rows")
+    arrays = read_arrays(paths, names.__contains__)
+    if not arrays or not {"labels", "scores"} <= arrays.keys():
+        return None
+    return StoredPredictions(**{name: arrays[name] for name in names if name in arrays})  # type: ignore[arg-type]
+
+
+def read_arrays(
+    paths: Sequence[Path | None], wanted: Callable[[str], bool]
+) -> dict[str, NDArray[np.generic]] | None:
+    """Return the wanted arrays of one seed by name; None if a file is unreadable.
+
+    Those of several folds are joined in the order of the pool, with `folds`, the place in `paths` [n], and
+    `rows`, which every fold must have and no two images share.
+    """
+    if len(paths) == 1:
+        arrays = _read_file(paths[0], lambda name: wanted(name) and name not in ("folds", "rows"))
+        return arrays
+    parts = [_read_file(path, lambda name: wanted(name) or name == "rows") for path in paths]
+    folds = [part for part in parts if part and "rows" in part]
+    names = set.intersection(*(set(part) for part in folds)) if folds else set()
+    if len(folds) < len(paths):
+        return None
+    try:
+        rows = np.concatenate([part["rows"] for part in folds])
+        order = np.argsort(rows, kind="stable")
+        joined = {name: np.concatenate([part[name] for part in folds])[order] for name in sorted(names)}
+        joined["folds"] = np.repeat(np.arange(len(folds)), [len(part["rows"]) for part in folds])[order]
+    except (ValueError, IndexError):  # arrays of different lengths or shapes
+        return None
+    return joined if len(np.unique(rows)) == len(rows) else None
+
+
+def _read_file(path: Path | None, wanted: Callable[[str], bool]) -> dict[str, NDArray[np.generic]] | None:
     if path is None:
         return None
     try:
         with np.load(path, allow_pickle=False) as arrays:
-            return arrays["labels"], arrays["scores"], arrays["groups"] if "groups" in arrays.files else None
+            return {name: arrays[name] for name in arrays.files if wanted(name)}
     except Exception:  # absent, truncated or foreign bytes: numpy's reader may raise anything
         return None

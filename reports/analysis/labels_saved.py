@@ -7,7 +7,9 @@ from functools import lru_cache
 
 import numpy as np
 
+from ..statistics.influence import _Floats
 from ..statistics.labels_saved import SavedLabels, crossover, labels_saved
+from ..statistics.paired import image_variance, overlap_variance
 from .influence_input import ScoreEvidence, score_evidence
 from .report_input import LeaderboardRow, ReportInput
 from .verdicts import BETTER, EQUIVALENT, WORSE, Verdict, compute_verdicts
@@ -93,7 +95,10 @@ def _saving(pair: Sequence[Verdict], evidence: Mapping[LeaderboardRow, ScoreEvid
         reference, init = _reference_and_init(pair[-1])
         return LabelSaving(init, reference, (), np.empty((2, 0)), (), (), seeds, None, why, ())
     scores = np.array([[each.at(seeds)[0] for each in curve] for curve in curves])
-    influence = np.array([[each.at(seeds)[1].mean(axis=0) for each in curve] for curve in curves])
+    shares = np.array([[each.at(seeds)[1] for each in curve] for curve in curves])
+    influence = shares.mean(axis=2)
+    if curves[0][0].cross_validated:
+        influence *= np.sqrt(_overlap_factor(shares[0] - shares[1]))
     fractions = tuple(v.a.fraction for v in points)
     rng = np.random.default_rng(INTERVAL_SEED)
     return LabelSaving(
@@ -108,6 +113,11 @@ def _saving(pair: Sequence[Verdict], evidence: Mapping[LeaderboardRow, ScoreEvid
         why="",
         keys=tuple(v.a.keys + v.b.keys for v in points),
     )
+
+
+def _overlap_factor(influences: _Floats) -> float:
+    """Return the largest factor of the variance from test images over fractions [F, repeats, units]."""
+    return max(overlap_variance(each) / (image_variance(each)[0] or 1.0) for each in influences)
 
 
 def _reference_and_init(verdict: Verdict) -> tuple[LeaderboardRow, LeaderboardRow]:

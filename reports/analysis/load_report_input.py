@@ -15,17 +15,20 @@ import numpy as np
 
 from ...benchmark.audits.contamination.outcome import ContaminationAudit, read_audits
 from ...benchmark.audits.leakage.outcome import LeakageAudit, read_leakage
-from ...benchmark.schema.plan import Cell, Plan, PlannedCell, read_plan
+from ...benchmark.schema.plan import Cell, Fold, Plan, PlannedCell, read_plan
 from ...benchmark.schema.records import InitFacts, MetricFacts, Record, RecordStore, TaskFacts
 from ...core.errors import UserError
+from ...core.progress import show_phase
 from ..statistics.paired import MARGIN
 from ..statistics.stats import MetricStat, describe_groups
+from .merge_folds import merge_folds
 from .report_input import (
     BASELINE,
     LeaderboardRow,
     MissingCell,
     ReportInput,
     comparable_fields,
+    folds_of,
     visible_fields,
 )
 
@@ -118,6 +121,7 @@ def _merge_plans(plans: Sequence[Plan]) -> Plan | None:
     return msgspec.structs.replace(plans[-1], cells=tuple(cells.values()))
 
 
+@show_phase("reading the run")
 def load_report_input(folders: Sequence[Path], margin: float = MARGIN) -> ReportInput:
     """Read one run directory, or several as one.
 
@@ -130,13 +134,17 @@ def load_report_input(folders: Sequence[Path], margin: float = MARGIN) -> Report
     """
     runs = merge_runs(folders)
     records, plan = runs.records, runs.plan
-    if any(isinstance(part, msgspec.Struct) for r in records for part in (r.cell.view, r.cell.labels)):
+    if not all(map(_is_supported, records)):
         folders_text = ", ".join(map(str, runs.folders))
-        raise UserError(f"{folders_text}: views and labels per class need a newer version of mednet-bench.")
+        raise UserError(
+            f"{folders_text}: held-out sites, planted confounders and labels per class need a newer version "
+            "of mednet-bench."
+        )
     audits = {(a.init, a.identity, a.task): a for folder in runs.folders for a in read_audits(folder)}
     leakage = {place: audit for folder in runs.folders for place, audit in read_leakage(folder).items()}
     scored = (r for r in records if r.cell.step == "score" and r.status == "ok" and not r.cell.longer)
-    counted, repeated = _latest_per_seed(scored)
+    latest, repeated = _latest_per_seed(scored)
+    counted, fold_records, incomplete = merge_folds(latest, variant_of)
     store_of = {key: RecordStore(folders[0]) for key, folders in runs.places.items()}
     return ReportInput(
         **vars(runs),
@@ -144,14 +152,21 @@ def load_report_input(folders: Sequence[Path], margin: float = MARGIN) -> Report
         rows=_rows(counted, _row_sort_key(plan, counted), audits, leakage),
         failed=_lasting_failures(records),
         missing=tuple(_missing_cells(plan, records, {path.stem for path in runs.unreadable})) if plan else (),
-        damaged=frozenset(r.key for r in counted if not store_of[r.key].has_predictions(r)),
+        damaged=frozenset(r.key for r in latest if not store_of[r.key].has_predictions(r)),
         repeated=repeated,
         tasks=_tasks(records),
         metrics=tuple(sorted({name for record in counted for name in record.metrics})),
         leakage=leakage,
         metric_facts=_metric_facts(counted),
         margin=margin,
+        fold_records=fold_records,
+        incomplete=incomplete,
     )
+
+
+def _is_supported(record: Record) -> bool:
+    view, labels = record.cell.view, record.cell.labels
+    return (view is msgspec.UNSET or isinstance(view, Fold)) and not isinstance(labels, msgspec.Struct)
 
 
 def setting_hash(record: Record) -> str:
@@ -177,11 +192,13 @@ def _short(*parts: str) -> str:
 
 
 def _latest_per_seed(records: Iterable[Record]) -> tuple[tuple[Record, ...], dict[str, int]]:
-    """Return the latest record of each comparable cell and seed, and dropped ones by task."""
+    """Return the latest record of each comparable cell, seed and fold, and dropped ones by task."""
     latest: dict[tuple[object, ...], Record] = {}
     dropped: Counter[str] = Counter()
     for record in sorted(records, key=lambda record: (record.finished, record.key)):
-        place = (*visible_fields(record.cell), variant_of(record), record.cell.seed)
+        view = record.cell.view
+        fold = view.index if isinstance(view, Fold) else 0
+        place = (*visible_fields(record.cell), variant_of(record), record.cell.seed, fold)
         if place in latest:
             dropped[record.cell.task] += 1
         latest[place] = record
@@ -256,6 +273,7 @@ def _row(
         origin=init.origin if init else "",
         leaked=leaked,
         passes=min(record.passes for record in members),
+        folds=folds_of(cell),
     )
 
 

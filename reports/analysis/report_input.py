@@ -10,7 +10,7 @@ import msgspec
 
 from ...benchmark.audits.contamination.outcome import ContaminationAudit
 from ...benchmark.audits.leakage.outcome import LeakageAudit
-from ...benchmark.schema.plan import Cell, Plan
+from ...benchmark.schema.plan import Cell, Fold, Plan
 from ...benchmark.schema.records import PRIMARY_METRIC, MetricFacts, Record, RecordStore, TaskFacts
 from ...benchmark.training.metrics import BUILT_IN_METRICS
 from ..statistics.metric_influence import find_metric
@@ -19,6 +19,9 @@ from ..statistics.stats import MetricStat
 
 BASELINE = "scratch"
 """Init without pretraining, to which differences are measured."""
+
+FOLD_SEPARATOR = "+"
+"""Between the keys of the fold records of a repeat in the key of their mean."""
 
 Block = tuple[str, int, int, str, str, float, str]
 """Task, size, input size, architecture, protocol, fraction and setting."""
@@ -42,7 +45,8 @@ class LeaderboardRow:
         n_train: labeled training images, mean over seeds; NaN where no record counts them.
         n_val: labeled validation images, mean over seeds; NaN where no record counts them.
         seeds: unique, ascending.
-        keys: record keys, one per seed, in the same order.
+        keys: record keys, one per seed, in the same order; of a cross-validated row those of all folds of the
+            seed, see `fold_keys`.
         stats: metric -> statistics over the seeds where it is defined.
         random: the init has no pretraining; only `BASELINE` is known of in records without this fact.
         derived_from: name of the init from whose weights this one is derived; "" if none.
@@ -50,6 +54,7 @@ class LeaderboardRow:
         leaked: train or val contain most test images, near copies of them or images of their patients, so
             that scores do not apply to new images.
         passes: fewest passes of a training over its labels; 0 where nothing was trained, or it is unknown.
+        folds: number of folds of a cross-validated row, whose seeds are repeats; 0 for others.
     """
 
     task: str
@@ -75,6 +80,7 @@ class LeaderboardRow:
     origin: str = ""
     leaked: bool = False
     passes: float = 0.0
+    folds: int = 0
 
     @property
     def block(self) -> Block:
@@ -100,6 +106,16 @@ class LeaderboardRow:
         """Return seed -> score from scores by key, without seeds whose score is undefined."""
         pairs = ((seed, scores.get(key)) for seed, key in zip(self.seeds, self.keys, strict=True))
         return {seed: value for seed, value in pairs if value is not None}
+
+
+def fold_keys(key: str) -> tuple[str, ...]:
+    """Return the keys of the records behind the key of a row: one, or one per fold."""
+    return tuple(key.split(FOLD_SEPARATOR))
+
+
+def folds_of(cell: Cell) -> int:
+    """Return the number of folds that a cell is one of; 0 without cross-validation."""
+    return cell.view.folds if isinstance(cell.view, Fold) else 0
 
 
 _comparable = attrgetter("task", "size", "input_size", "arch", "protocol", "fraction")
@@ -134,6 +150,19 @@ class MissingCell:
     reason: str
 
 
+@dataclass(frozen=True)
+class IncompleteRepeat:
+    """Cross-validated repeat that lacks folds, so that no average contains it.
+
+    Attributes:
+        cell: of one of its folds.
+        lacking: indices of the folds without an ok record.
+    """
+
+    cell: Cell
+    lacking: tuple[int, ...]
+
+
 @dataclass(frozen=True, eq=False)
 class ReportInput:
     """Records, rows and audits of one or several run directories.
@@ -146,7 +175,10 @@ class ReportInput:
         planless: folders without a readable plan.
         records: every readable record of every step, by key. The protocol of a cell with options contains
             them, here and in plan and rows: "partial (stages=2)".
-        counted: the score records of `rows`: ok, and every seed once.
+        counted: the score records of `rows`: ok, and every seed once; of a cross-validated seed the mean of
+            its folds, see `merge_folds`.
+        fold_records: key of such a mean -> the records of its folds, in order.
+        incomplete: cross-validated seeds that lack folds and are left out.
         rows: averages, in display order.
         failed: failed records of every step whose cell did not succeed under another key.
         missing: planned score cells without an ok record.
@@ -180,6 +212,8 @@ class ReportInput:
     metric_facts: Mapping[str, MetricFacts] = field(default_factory=dict)
     margin: float = MARGIN
     verdict_metric: str = PRIMARY_METRIC
+    fold_records: Mapping[str, tuple[Record, ...]] = field(default_factory=dict)
+    incomplete: tuple[IncompleteRepeat, ...] = ()
 
     def choose_verdict_metric(self, name: str) -> "ReportInput":
         """Return the same input with verdicts on another metric.
@@ -194,6 +228,15 @@ class ReportInput:
     def primary(self) -> str:
         """Primary metric: AUC where any record has it, else the first by name."""
         return PRIMARY_METRIC if PRIMARY_METRIC in self.metrics or not self.metrics else self.metrics[0]
+
+    def cells_of(self, record: Record) -> tuple[Record, ...]:
+        """Return the records that a counted one stands for: its folds, or itself."""
+        return self.fold_records.get(record.key, (record,))
+
+    @property
+    def counted_cells(self) -> tuple[Record, ...]:
+        """Records of all cells of the rows; every fold is one."""
+        return tuple(cell for record in self.counted for cell in self.cells_of(record))
 
     @property
     def derived_inits(self) -> frozenset[str]:
@@ -240,6 +283,10 @@ class ReportInput:
     def step(self, step: str) -> tuple[Record, ...]:
         """Return the ok records of one step: pretrain, tune or score."""
         return tuple(r for r in self.records if r.cell.step == step and r.status == "ok")
+
+    def prediction_files(self, key: str) -> tuple[Path | None, ...]:
+        """Return the files with the predictions of `key`, one per fold; None where missing or damaged."""
+        return tuple(map(self.predictions_of, fold_keys(key)))
 
     def predictions_of(self, key: str) -> Path | None:
         """Return the file with the predictions of record `key`; None where missing or damaged."""

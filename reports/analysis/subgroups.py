@@ -4,18 +4,19 @@ import hashlib
 import math
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ..statistics.cross_validation import average_over_folds
 from ..statistics.influence import macro_auc_influence, sum_within_groups
 from ..statistics.multiplicity import adjust_by_holm
 from ..statistics.paired import ALPHA, CEILING, NEITHER, WITHIN, PairedDifference, decide
 from ..statistics.subgroups import SubgroupGap, SubgroupScore, contrast_with_others, measure_gap
-from .influence_input import read_predictions, score_evidence, truth_of
+from .influence_input import StoredPredictions, read_arrays, read_predictions, score_evidence, truth_of
 from .report_input import LeaderboardRow, ReportInput
 from .verdicts import BETTER, EQUIVALENT, UNDECIDED, WORSE, Verdict, compute_verdicts
 
@@ -93,16 +94,11 @@ def split_subgroups(results: ReportInput) -> Mapping[tuple[LeaderboardRow, str],
     }
 
 
-def read_subgroup_columns(path: Path | None) -> _Columns:
-    """Return the subgroup columns in a predictions file; empty where none can be read."""
-    if path is None:
-        return {}
-    try:
-        with np.load(path, allow_pickle=False) as arrays:
-            names = [name for name in arrays.files if name.startswith(PREFIX)]
-            return {name.removeprefix(PREFIX): arrays[name] for name in names}
-    except Exception:  # absent, truncated or foreign bytes, as in `read_predictions`
-        return {}
+def read_subgroup_columns(paths: Sequence[Path | None]) -> _Columns:
+    """Return the subgroup columns of one seed, in the order of its predictions; empty if unreadable."""
+    arrays = read_arrays(paths, lambda name: name.startswith(PREFIX)) or {}
+    columns = {name: values for name, values in arrays.items() if name.startswith(PREFIX)}
+    return {name.removeprefix(PREFIX): values.astype(np.str_) for name, values in columns.items()}
 
 
 def _rows_with_columns(results: ReportInput) -> list[LeaderboardRow]:
@@ -110,25 +106,32 @@ def _rows_with_columns(results: ReportInput) -> list[LeaderboardRow]:
     has_columns: dict[tuple[str, str], bool] = {}
     for row in results.rows:
         if (row.task, row.setting) not in has_columns:
-            columns = read_subgroup_columns(results.predictions_of(row.keys[0]))
+            columns = read_subgroup_columns(results.prediction_files(row.keys[0]))
             has_columns[row.task, row.setting] = bool(columns)
     return [row for row in results.rows if has_columns[row.task, row.setting]]
 
 
 def _split_row(results: ReportInput, row: LeaderboardRow) -> Iterator[tuple[str, tuple[SubgroupRow, ...]]]:
     """Split one row by each column that is equal in all its seeds."""
-    paths = [results.predictions_of(key) for key in row.keys]
-    predictions = [arrays for arrays in map(read_predictions, paths) if arrays]
-    columns = [read_subgroup_columns(path) for path in paths]
-    labels, _, groups = predictions[0]
-    scores = np.stack([scores for _, scores, _ in predictions]).astype(float)
+    paths = [results.prediction_files(key) for key in row.keys]
+    predictions = [stored for stored in map(read_predictions, paths) if stored]
+    columns = [read_subgroup_columns(each) for each in paths]
+    labels, groups = predictions[0].labels, predictions[0].groups
+    scores = np.stack([stored.scores for stored in predictions]).astype(float)
     facts = results.tasks.get(row.task)
     keep = slice(1, None) if facts and facts.kind == "binary" else slice(None)
     truth, scores = truth_of(labels, scores.shape[-1])[:, keep], scores[..., keep]
     for name, values in columns[0].items():
         if all(np.array_equal(values, other.get(name, UNKNOWN_VALUE)) for other in columns):
-            whole = _Whole(row, name, truth, scores, groups, _hash(labels, groups, values))
+            whole = _Whole(
+                row, name, truth, scores, groups, _folds(predictions), _hash(labels, groups, values)
+            )
             yield name, tuple(_stratum(whole, value, values == value) for value in np.unique(values).tolist())
+
+
+def _folds(predictions: Sequence[StoredPredictions]) -> NDArray[np.int64] | None:
+    folds = [stored.folds for stored in predictions if stored.folds is not None]
+    return np.stack(folds) if folds else None
 
 
 def _hash(*arrays: NDArray[np.generic] | None) -> str:
@@ -139,7 +142,7 @@ def _hash(*arrays: NDArray[np.generic] | None) -> str:
 class _Whole:
     """Whole test set of one leaderboard row, to be divided by subgroup column `column`.
 
-    Truth is [n, classes], scores [seeds, n, classes].
+    Truth is [n, classes], scores [seeds, n, classes], folds of cross-validation [seeds, n].
     """
 
     row: LeaderboardRow
@@ -147,6 +150,7 @@ class _Whole:
     truth: NDArray[np.bool_]
     scores: NDArray[np.float64]
     groups: NDArray[np.generic] | None
+    folds: NDArray[np.int64] | None
     test: str
 
 
@@ -154,6 +158,8 @@ def _stratum(whole: _Whole, value: str, chosen: NDArray[np.bool_]) -> SubgroupRo
     truth = whole.truth[chosen]
     groups = None if whole.groups is None else whole.groups[chosen]
     problem = "the column says nothing of them" if value == UNKNOWN_VALUE else _problem(truth, groups)
+    if not problem and whole.folds is not None:
+        problem = _fold_problem(truth, whole.folds[:, chosen])
     return SubgroupRow(
         row=whole.row,
         column=whole.column,
@@ -180,18 +186,32 @@ def _problem(truth: NDArray[np.bool_], groups: NDArray[np.generic] | None) -> st
     return ""
 
 
+def _fold_problem(truth: NDArray[np.bool_], folds: NDArray[np.int64]) -> str:
+    """Return why the folds [seeds, n] of a subgroup have no AUC with a known error, or ""."""
+    parts = [truth[fold_of == fold] for fold_of in folds for fold in np.unique(fold_of)]
+    fewest = min(int(np.minimum(part.sum(axis=0), (~part).sum(axis=0)).min()) for part in parts)
+    return f"a fold has {fewest} of the rarer side of a class: fewer than 2" if fewest < 2 else ""
+
+
 def _score_subgroup(whole: _Whole, chosen: NDArray[np.bool_]) -> SubgroupScore:
     """Score a subgroup; its influence is indexed by the units of the whole test set."""
-    values, influence = macro_auc_influence(whole.truth[chosen], whole.scores[:, chosen])
+    truth, scores = whole.truth[chosen], whole.scores[:, chosen]
+    groups = None if whole.groups is None else whole.groups[chosen]
+    if whole.folds is None:
+        values, influence = macro_auc_influence(truth, scores)
+        influence = sum_within_groups(influence, groups)
+    else:
+        values, influence = average_over_folds(
+            macro_auc_influence, truth, scores, whole.folds[:, chosen], groups
+        )
     if whole.groups is None:
         units, place = len(chosen), np.flatnonzero(chosen)
     else:
         names = np.unique(whole.groups)
         units, place = len(names), np.searchsorted(names, np.unique(whole.groups[chosen]))
-        influence = sum_within_groups(influence, whole.groups[chosen])
     placed = np.zeros((len(values), units))
     placed[:, place] = influence
-    return SubgroupScore(values, placed)
+    return SubgroupScore(values, placed, whole.folds is not None)
 
 
 @dataclass(frozen=True, eq=False)
@@ -312,7 +332,8 @@ def _score_at(stratum: SubgroupRow, seeds: Sequence[int]) -> SubgroupScore:
     if stratum.part is None:
         raise AssertionError("only subgroups with an AUC are compared")
     chosen = np.isin(stratum.row.seeds, seeds)
-    return SubgroupScore(stratum.part.values[chosen], stratum.part.influence[chosen])
+    part = stratum.part
+    return replace(part, values=part.values[chosen], influence=part.influence[chosen])
 
 
 def _claims(

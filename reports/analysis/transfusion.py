@@ -174,7 +174,7 @@ def _gaps(results: ReportInput, a: FinetunePlace, b: FinetunePlace, source: str)
     seeds = sorted(set.intersection(*(set(each.seeds) for each in scores)))
     if seeds:
         values, influence = (_gap([each.at(seeds)[part] for each in scores]) for part in (0, 1))
-        yield PlaceContrast(a, paired_difference(values, influence))
+        yield PlaceContrast(a, paired_difference(values, influence, scores[0].cross_validated))
 
 
 def _gap(of: Sequence[_Floats]) -> _Floats:

@@ -143,7 +143,7 @@ def compute_verdicts(results: ReportInput) -> tuple[Verdict, ...]:
     for rows in _rows_by_place(results.rows):
         sides = []
         for row in rows:
-            members = tuple(records[key] for key in row.keys)
+            members = tuple(cell for key in row.keys for cell in results.cells_of(records[key]))
             audit = results.leakage.get(members[-1].leakage_key)
             sides.append(ComparisonSide(row, evidence[row], members, audit))
         tuned_once = any((*visible_fields(row), row.setting) in shared for row in rows)
@@ -203,7 +203,7 @@ def _compare_pair(
         return _refuse(found, why)
     sides = zip(a.evidence.at(seeds), b.evidence.at(seeds), strict=True)
     values, influence = (np.subtract(ours, theirs) for ours, theirs in sides)
-    measured = paired_difference(values, influence)
+    measured = paired_difference(values, influence, a.evidence.cross_validated)
     if measured.test_variance == 0:  # DeLong's estimate fails there: the error is not 0
         reason = "no test image shows an error, so that the error of the difference is not known"
         return _refuse(found, DoubtFlag("no-evidence", reason))
@@ -229,6 +229,7 @@ def _estimand(a: ComparisonSide, b: ComparisonSide, seeds: Sequence[int], tuned_
         still=sum(bool(np.ptp(side.evidence.at(seeds)[0]) == 0) for side in (a, b)),
         grouped=a.evidence.groups > 0,
         resampled=bool(a.records[-1].cell.resampled),
+        cross_validated=a.evidence.cross_validated,
     )
 
 
@@ -256,6 +257,8 @@ def _obstacle(
         return DoubtFlag("not-comparable", "the two were scored on different test images: refused")
     if not seeds:
         return DoubtFlag("no-evidence", "the two have no seed in common")
+    if a.evidence.partitions_at(seeds) != b.evidence.partitions_at(seeds):
+        return DoubtFlag("not-comparable", "the two were scored on different folds of a seed: refused")
     few = too_few_images_reason(a.evidence.n_test, a.evidence.fewest)
     return DoubtFlag("no-evidence", few) if few else None
 

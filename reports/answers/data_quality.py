@@ -93,7 +93,7 @@ def _sentence(results: ReportInput, touched: dict[str, int], checks: Sequence[st
     waiting = sum(item.reason != "failed" for item in results.missing)
     lost = [f"{len(results.failed):,} failed"] * bool(results.failed)
     lost += [f"{waiting:,} are missing"] * bool(waiting)
-    finished = count_noun(len(results.counted), "cell")
+    finished = count_noun(len(results.counted_cells), "cell")
     cells = f"{finished} finished, {join_words(lost) or 'none failed and none is missing'}"
     seeds = range_with_noun((len(row.seeds) for row in results.rows), "seed")
     averages = count_noun(len(results.rows), "average")

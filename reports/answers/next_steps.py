@@ -43,7 +43,7 @@ def next_steps(results: ReportInput, verdicts: Sequence[Verdict]) -> tuple[NextS
     """Return what to run, the surest gain first."""
     found = (
         _gaps(results), _leaks(verdicts), _without_evidence(verdicts), _inits(results, verdicts),
-        _real_tasks(results), _single_seeds(verdicts), _refused_pairs(verdicts),
+        _real_tasks(results), _single_seeds(results, verdicts), _refused_pairs(verdicts),
         _seeds(results, verdicts), _images(verdicts), _grids(results, verdicts), _steps(results, verdicts),
     )  # fmt: skip
     return tuple(step for steps in found for step in steps)
@@ -119,14 +119,20 @@ def _real_tasks(results: ReportInput) -> Iterator[NextStep]:
         yield NextStep(f"Every task here is {GENERATED}; use real ones", "--tasks available")
 
 
-def _single_seeds(verdicts: Sequence[Verdict]) -> Iterator[NextStep]:
+def _single_seeds(results: ReportInput, verdicts: Sequence[Verdict]) -> Iterator[NextStep]:
     alone = [verdict for verdict in verdicts if verdict.barred and verdict.barred.name == "single-seed"]
     if alone:
         used = {seed for verdict in alone for seed in verdict.seeds}
         rest = "rests" if len(alone) == 1 else "rest"
-        seeds = seed_list(more_seeds(used, LEAST_SEEDS))
+        seeds = more_seeds(used, LEAST_SEEDS)
         gain = f"{count_noun(len(alone), 'comparison')} {rest} on a single seed and can have no verdict"
-        yield NextStep(gain, f"--seeds {seeds}")
+        yield NextStep(gain, _seed_options(results, seeds))
+
+
+def _seed_options(results: ReportInput, seeds: Sequence[int]) -> str:
+    """Return the options that run these seeds, all of them as repeats where `--repeats` was given."""
+    repeats = results.plan.request.get("repeats") if results.plan else 0
+    return f"--seeds {seed_list(seeds)}{f' --repeats {len(seeds)}' if repeats else ''}"
 
 
 def _refused_pairs(verdicts: Sequence[Verdict]) -> Iterator[NextStep]:
@@ -160,7 +166,7 @@ def _seeds(results: ReportInput, verdicts: Sequence[Verdict]) -> Iterator[NextSt
         change = f"the same {count_noun(len(seeds), 'seed')}"
     yield NextStep(
         f"Run all inits and tasks with {change}",
-        f"--seeds {seed_list(seeds)}",
+        _seed_options(results, seeds),
         f"{count_noun(len(settled), 'undecided comparison')}{made} would then be settled, "
         f"{'each ' * (len(settled) > 1)}with about 80{NBSP}% probability if the true difference is as large "
         f"as estimated{f'; {beyond}' if beyond else ''}. The larger run is one new look: looking again after "

@@ -1,9 +1,10 @@
 """Notices for a report of several runs."""
 
+import itertools
 from collections import defaultdict
 from pathlib import Path
 
-from ..analysis.report_input import ReportInput
+from ..analysis.report_input import ReportInput, fold_keys
 from .format import count_noun
 
 
@@ -40,6 +41,6 @@ def _is_comparable(results: ReportInput, folder: Path) -> bool:
     """Whether an average or a comparison uses this run together with another."""
     blocks: dict[object, set[Path]] = defaultdict(set)
     for row in results.rows:
-        for key in row.keys:
+        for key in itertools.chain.from_iterable(map(fold_keys, row.keys)):
             blocks[row.block].update(results.places[key])
     return any(folder in folders and len(folders) > 1 for folders in blocks.values())

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from ...core.errors import UserError
 from ...core.files import write_bytes
+from ...core.progress import show_phase
 from ..analysis.load_report_input import load_report_input
 from ..analysis.report_input import ReportInput
 from ..statistics.paired import MARGIN
@@ -54,6 +55,7 @@ def build_report(folders: Sequence[Path], out: Path | None = None, margin: float
     return write_report(load_report_input(folders, margin), out)
 
 
+@show_phase("writing the report")
 def write_report(results: ReportInput, out: Path | None = None) -> BuiltReport:
     """Write the files of a report of loaded results; arguments and errors as for `build_report`."""
     if out is None and len(results.folders) > 1:

@@ -11,6 +11,7 @@ from importlib.resources import files
 import jinja2
 from markupsafe import Markup
 
+from ..analysis.report_input import fold_keys
 from ..elements.format import as_datum, clean
 from ..elements.pictures import in_tags
 from ..elements.section import Datum, Figure, FigurePanel, Table, TableColumn
@@ -85,7 +86,7 @@ def _drawing(panel: FigurePanel, number: int) -> str:
 
 def _lines(table: Table, marks: FacetMarks, homes: dict[str, str]) -> Iterator[TemplateRow]:
     before = None
-    keys = table.keys or ((),) * len(table.rows)
+    keys = [[*itertools.chain(*map(fold_keys, row))] for row in table.keys] or [[]] * len(table.rows)
     for row, row_keys in zip(table.rows, keys, strict=True):
         cells = [(column, as_datum(entry, column)) for column, entry in zip(table.columns, row, strict=True)]
         records = [f"{homes[key]}/records/{key}.json" if homes else f"records/{key}.json" for key in row_keys]

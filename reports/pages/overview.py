@@ -4,6 +4,7 @@ from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+from ...core.progress import track_each
 from ..analysis.flags import leaks
 from ..analysis.report_input import ReportInput
 from ..answers import ANSWER_ORDER
@@ -44,7 +45,7 @@ class ReportPage:
 def build_page(results: ReportInput) -> ReportPage:
     """Build every registered section and sort them."""
     names = sorted(SECTIONS, key=lambda name: _place(name, SECTION_ORDER))
-    found = ((name, _content(name, SECTIONS[name], results)) for name in names)
+    found = ((name, _content(name, SECTIONS[name], results)) for name in track_each("section", names))
     sections = [(name, content) for name, content in found if content]
     return ReportPage(
         title="mednet-bench report",
@@ -112,14 +113,14 @@ def headline(results: ReportInput) -> str:
         count_noun(len({row.fraction for row in rows}), "label fraction"),
         count_noun(len({seed for row in rows for seed in row.seeds}), "seed"),
     )
-    return f"{f' {TIMES} '.join(parts)}: {count_noun(len(results.counted), 'cell')}."
+    return f"{f' {TIMES} '.join(parts)}: {count_noun(len(results.counted_cells), 'cell')}."
 
 
 def count_cells(results: ReportInput) -> tuple[tuple[int, str, str], ...]:
     """Count ok, failed and missing cells; a failed one is not missing too."""
     waiting = sum(item.reason != "failed" for item in results.missing)
     return (
-        (len(results.counted), "ok", "good" if results.counted else "bad"),
+        (len(results.counted_cells), "ok", "good" if results.counted else "bad"),
         (len(results.failed), "failed", "bad" if results.failed else "good"),
         (waiting, "missing", "open" if waiting else "good"),
     )

@@ -18,7 +18,8 @@ VERDICT_FORMAT = 2
 """1 is version 0.1, which called "undecided" "cannot tell"."""
 METHOD = (
     "paired differences over test images and seeds: DeLong influence of each image, clustered by group; t "
-    "intervals added as by Howe 1974; seed variances moderated over the tasks of one question (Smyth 2004); "
+    "intervals added as by Howe 1974; in cross-validation twice the variance from the images of one repeat; "
+    "seed variances moderated over the tasks of one question (Smyth 2004); "
     "better and worse two-sided, equivalent by two one-sided tests; each corrected by Benjamini and Hochberg "
     "over these tasks"
 )

@@ -8,6 +8,7 @@ from ...benchmark.schema.records import MetricFacts
 from ..analysis.report_input import LeaderboardRow, ReportInput, look_up_metric
 from ..elements.format import (
     NO_VERDICT,
+    TIMES,
     count_noun,
     format_percent,
     init_entry,
@@ -27,6 +28,7 @@ from ..elements.section import (
     TableEntry,
     TableRow,
 )
+from ..elements.verdict_format import range_with_noun
 
 
 @SECTIONS.register("leaderboard")
@@ -50,8 +52,26 @@ def leaderboard_section(results: ReportInput) -> SectionContent | None:
     among = "among the inits of one task, architecture and image size"
     bold = f"Bold marks the {end} mean {shown.title} {among}. "
     bold = bold if shown.sign else f"Nothing is bold, since neither end of {shown.title} is better. "
-    lead = (f"Test scores as mean ± standard deviation over seeds. {bold}{NO_VERDICT}",)
+    lead = (
+        f"Test scores as mean ± standard deviation over seeds. {bold}{NO_VERDICT}",
+        *_cross_validation(results.rows),
+    )
     return SectionContent("Leaderboard", (SectionPart(lead=lead), *parts))
+
+
+def _cross_validation(rows: Iterable[LeaderboardRow]) -> list[str]:
+    """Say of which folds and repeats the scores of cross-validated rows are means."""
+    repeats: dict[int, list[int]] = defaultdict(list)
+    for row in rows:
+        if row.folds:
+            repeats[row.folds].append(len(row.seeds))
+    return [
+        f"Cross-validated protocols (folds={folds}): the score is the mean over {folds} folds {TIMES} "
+        f"{range_with_noun(counts, 'repeat')}. In a repeat every image is tested once, by the network that "
+        "did not train on its fold; each seed is one repeat with a partition and trainings of its own, and "
+        "its score is the mean of the scores of its folds."
+        for folds, counts in sorted(repeats.items())
+    ]
 
 
 def best_rows(

@@ -3,7 +3,7 @@
 from collections import Counter, defaultdict
 from collections.abc import Iterable
 
-from ...benchmark.schema.plan import Cell
+from ...benchmark.schema.plan import Cell, Fold
 from ..analysis.flags import leaks
 from ..analysis.report_input import ReportInput, look_up_metric
 from ..analysis.verdicts import compute_verdicts
@@ -42,6 +42,7 @@ def problems_section(results: ReportInput) -> SectionContent:
     tables = (
         _failed_cells(results),
         _missing_cells(results),
+        _incomplete_repeats(results),
         _undefined_metrics(results),
         _edges(results),
         _caveats(results),
@@ -85,7 +86,7 @@ def _counts(results: ReportInput) -> list[str]:
             f"Rows in which every seed gives the same score: {share}. Nothing there depends on the seed, so "
             "a spread of 0 is no sign of certainty."
         )
-    dirty = sum(record.provenance.dirty for record in results.counted)
+    dirty = sum(record.provenance.dirty for record in results.counted_cells)
     if dirty:
         points.append(f"{count_noun(dirty, 'cell')} ran from a checkout with uncommitted changes.")
     return points
@@ -174,7 +175,14 @@ WHERE = (
 
 
 def _seeds(cells: Iterable[Cell]) -> str:
-    return ", ".join(map(str, sorted(cell.seed for cell in cells)))
+    def name(cell: Cell) -> str:
+        return f"{cell.seed} (fold {cell.view.index + 1})" if isinstance(cell.view, Fold) else str(cell.seed)
+
+    return ", ".join(map(name, sorted(cells, key=_by_seed)))
+
+
+def _by_seed(cell: Cell) -> tuple[int, int]:
+    return cell.seed, cell.view.index if isinstance(cell.view, Fold) else 0
 
 
 def _cells_table(
@@ -208,6 +216,15 @@ def _missing_cells(results: ReportInput) -> Table:
     rows: list[TableRow] = [(*where, _seeds(cells), reason) for (where, reason), cells in groups.items()]
     caption = f"{count_noun(len(waiting), 'planned cell')} without a record"
     return _cells_table(caption, (TableColumn("Seeds"), TableColumn("Why")), rows, folded=len(rows) > 20)
+
+
+def _incomplete_repeats(results: ReportInput) -> Table:
+    rows: list[TableRow] = [
+        (*_where(results, each.cell), each.cell.seed, ", ".join(str(index + 1) for index in each.lacking))
+        for each in sorted(results.incomplete, key=lambda each: _by_place(each.cell))
+    ]
+    caption = "Repeats of a cross-validation that lack folds, failed or not run: left out of every mean"
+    return _cells_table(caption, (TableColumn("Seed", "d"), TableColumn("Missing folds")), rows)
 
 
 def _undefined_metrics(results: ReportInput) -> Table:

@@ -166,7 +166,7 @@ def _recipe(results: ReportInput) -> Table:
         asked = {f"--{name.replace('_', '-')}": value for name, value in _request(results.plan).items()}
         trained = msgspec.to_builtins(results.plan.recipe)
         rows = [(name, _option_entry(results, value)) for name, value in {**asked, **trained}.items()]
-    recipes = _group_records(results.counted, lambda r: f"{r.cell.protocol}: {_short(r.recipe_hash)}")
+    recipes = _group_records(results.counted_cells, lambda r: f"{r.cell.protocol}: {_short(r.recipe_hash)}")
     rows += [("recipe of " + recipe, count_noun(len(members), "cell")) for recipe, members in recipes.items()]
     columns = (TableColumn("Name"), TableColumn("Value"))
     return Table("Options of the last run, and the recipe", columns, tuple(rows), folded=True)

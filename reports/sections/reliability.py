@@ -105,8 +105,8 @@ def decisions(labels: NDArray[np.generic], scores: _Floats) -> tuple[_Floats, ND
 
 
 def _curve(results: ReportInput, row: LeaderboardRow) -> ReliabilityCurve | None:
-    found = [read_predictions(results.predictions_of(key)) for key in row.keys]
-    known = [decisions(read[0], read[1].astype(float)) for read in found if read]
+    found = [read_predictions(results.prediction_files(key)) for key in row.keys]
+    known = [decisions(read.labels, read.scores.astype(float)) for read in found if read]
     if len(known) < len(found):
         return None
     confidence, correct = (np.concatenate(parts) for parts in zip(*known, strict=True))

@@ -8,7 +8,7 @@ import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass, replace
-from functools import lru_cache
+from functools import cache, lru_cache
 
 import numpy as np
 from scipy.optimize import brentq
@@ -120,8 +120,7 @@ def class_distance(auc: float, seed_sd: float) -> tuple[float, float]:
     Raises:
         ValueError: no normal distance gives so large a spread at this AUC.
     """
-    nodes, weights = np.polynomial.hermite_e.hermegauss(80)
-    weights = weights / weights.sum()
+    nodes, weights = _normal_quadrature()
 
     def mean_of(sd: float) -> float:
         return float(np.sqrt(2 + sd**2) * ndtri(auc))
@@ -132,6 +131,13 @@ def class_distance(auc: float, seed_sd: float) -> tuple[float, float]:
 
     sd = float(brentq(excess, 0.0, 20.0))  # type: ignore[arg-type]
     return mean_of(sd), sd
+
+
+@cache
+def _normal_quadrature() -> tuple[_Floats, _Floats]:
+    """Return nodes and weights [80] of the mean over a standard normal deviate."""
+    nodes, weights = np.polynomial.hermite_e.hermegauss(80)
+    return nodes, weights / weights.sum()
 
 
 def percentile_bootstrap(

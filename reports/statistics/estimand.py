@@ -9,12 +9,18 @@ OWN, SHARED, NONE = "with their tuning", "with the tuning of one seed", ""
 
 
 def describe_estimand(
-    fraction: float, tuning: str, still: int = 0, grouped: bool = False, resampled: bool = False
+    fraction: float,
+    tuning: str,
+    still: int = 0,
+    grouped: bool = False,
+    resampled: bool = False,
+    cross_validated: bool = False,
 ) -> str:
     """Return what the interval covers beside the observed: test images, trainings, tuning, training images.
 
     Seeds estimate the variance of what differs between them, no more (Bouthillier et al. 2021). Trainings
-    that share most of their images underestimate that of other training sets (Nadeau & Bengio 2003).
+    that share most of their images underestimate that of other training sets (Nadeau & Bengio 2003), also
+    those of cross-validation, whose variance is corrected approximately, see `paired_difference`.
 
     Args:
         fraction: share of the labels.
@@ -22,11 +28,14 @@ def describe_estimand(
         still: number of inits, 0 to 2, whose seeds all give the same result.
         grouped: test images count as groups, such as patients.
         resampled: every seed trains on a resample of the training images.
+        cross_validated: every seed is a repeat of a cross-validation.
     """
     images = "other groups of test images" if grouped else "other test images"
     if still == 2:
         return f"{images}, {FIXED}"
     trainings = " ".join(filter(None, ("other trainings", "of one init only" if still == 1 else "", tuning)))
+    if cross_validated:
+        return f"{images}, {trainings}, other partitions and, approximately, other training sets of this size"
     if resampled:
         return f"{images}, {trainings}, other training images like these"
     if fraction >= SHARED_FRACTION:

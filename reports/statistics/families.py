@@ -38,13 +38,14 @@ def moderate_differences(measured: Sequence[PairedDifference]) -> list[PairedDif
     for place, variance, own in zip(places, variances.tolist(), freedom.tolist(), strict=True):
         each = measured[place]
         shrunken = (prior * center + own * variance) / (prior + own) / each.seeds
-        found[place] = replace(
-            each,
-            test_variance=each.shared_variance,
-            seed_variance=max(shrunken, each.test_variance - each.shared_variance),
-            prior_freedom=prior,
-            prior_sd=math.sqrt(center),
-        )
+        known = replace(each, prior_freedom=prior, prior_sd=math.sqrt(center))
+        if each.repeated_noise:  # of a cross-validation, which counts it once already
+            found[place] = replace(known, seed_variance=shrunken)
+        else:
+            floor = each.test_variance - each.shared_variance
+            found[place] = replace(
+                known, test_variance=each.shared_variance, seed_variance=max(shrunken, floor)
+            )
     return found
 
 

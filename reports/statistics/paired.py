@@ -11,6 +11,8 @@ CEILING = 0.99
 """If one init reaches this AUC, few images decide: equivalence is tested at `STRICT_ALPHA`."""
 TRUST = 2 / 3
 """Share used of the degrees of freedom estimated from test images, see `satterthwaite_dof`."""
+OVERLAP_FACTOR = 2.0
+"""Factor of the error from the images of a pool in cross-validation, see `overlap_variance`."""
 ALPHA = 0.05
 """Error rate of an interval, and of each kind of claim over a family of tasks."""
 STRICT_ALPHA = 0.001
@@ -33,6 +35,7 @@ class PairedDifference:
         shared_variance: part of `test_variance` that more seeds would not lower.
         prior_freedom: degrees of freedom that the other tasks of a family add to `seed_variance`.
         prior_sd: standard deviation over seeds that is common to the family; NaN without one.
+        repeated_noise: part of `seed_variance` that `test_variance` contains already; 0 if not known.
     """
 
     difference: float
@@ -43,6 +46,7 @@ class PairedDifference:
     shared_variance: float
     prior_freedom: float = 0.0
     prior_sd: float = math.nan
+    repeated_noise: float = 0.0
 
     @property
     def seed_freedom(self) -> float:
@@ -58,9 +62,10 @@ class PairedDifference:
         docs/calibration.md shows both.
         """
         of_images = t_quantile(alpha, self.test_freedom) * math.sqrt(self.test_variance)
-        if self.seed_variance == 0:  # two trained models, or seeds that agree
+        of_seeds = max(self.seed_variance - self.repeated_noise, 0.0)
+        if of_seeds == 0:  # two trained models, or seeds that agree
             return of_images
-        return math.hypot(of_images, t_quantile(alpha, self.seed_freedom) * math.sqrt(self.seed_variance))
+        return math.hypot(of_images, t_quantile(alpha, self.seed_freedom) * math.sqrt(of_seeds))
 
     def interval(self, alpha: float = ALPHA) -> tuple[float, float]:
         """Return the two-sided interval of confidence ``1 - alpha``."""
@@ -110,7 +115,11 @@ class PairedDifference:
         own = self.test_variance - self.shared_variance
         test_variance = self.shared_variance + own * ratio
         return replace(
-            self, seeds=seeds, test_variance=test_variance, seed_variance=self.seed_variance * ratio
+            self,
+            seeds=seeds,
+            test_variance=test_variance,
+            seed_variance=self.seed_variance * ratio,
+            repeated_noise=self.repeated_noise * ratio,
         )
 
 
@@ -134,29 +143,62 @@ def t_quantile(alpha: float, freedom: float) -> float:
     return float(-stdtrit(freedom, alpha / 2)) if freedom > 0 else math.inf
 
 
-def paired_difference(differences: _Floats, influences: _Floats) -> PairedDifference:
+def paired_difference(
+    differences: _Floats, influences: _Floats, cross_validated: bool = False
+) -> PairedDifference:
     """Measure the difference of two inits.
 
     Args:
         differences: [seeds], metric of one minus metric of the other, on the same test images.
         influences: [seeds, units], difference of their influences; a unit is an image or a group of images.
+        cross_validated: the seeds are repeats of a cross-validation, and the units those of its pool.
 
     The variance from test images includes the training noise on those images, which the spread over seeds
-    includes again: the interval is slightly wide where seeds disagree image by image.
+    includes again: the interval is slightly wide where seeds disagree image by image. In cross-validation,
+    whose repeats are few, it is counted once.
     """
     seeds = len(differences)
-    mean_influence = influences.mean(axis=0)
-    test = float((mean_influence**2).sum())
-    each = float((influences**2).sum(axis=1).mean())
-    shared = max(0.0, (seeds * test - each) / (seeds - 1)) if seeds > 1 else test
+    test, noise = image_variance(influences)
+    if cross_validated:
+        test = overlap_variance(influences)
     return PairedDifference(
         difference=float(differences.mean()),
         seeds=seeds,
         test_variance=test,
-        test_freedom=satterthwaite_dof(mean_influence),
+        test_freedom=satterthwaite_dof(influences.mean(axis=0)),
         seed_variance=float(differences.var(ddof=1) / seeds) if seeds > 1 else math.nan,
-        shared_variance=min(shared, test),
+        shared_variance=test - noise,
+        repeated_noise=noise if cross_validated else 0.0,
     )
+
+
+def image_variance(influences: _Floats) -> tuple[float, float]:
+    """Return the variance from images of the mean over seeds, and its part by the noise of the trainings.
+
+    Args:
+        influences: [seeds, units].
+    """
+    seeds = len(influences)
+    test = float((influences.mean(axis=0) ** 2).sum())
+    each = float((influences**2).sum(axis=1).mean())
+    shared = max(0.0, (seeds * test - each) / (seeds - 1)) if seeds > 1 else test
+    return test, test - min(shared, test)
+
+
+def overlap_variance(influences: _Floats) -> float:
+    """Return the variance over pools of images of a cross-validated mean over repeats.
+
+    Every image is also a training image of the networks that score the others, so that another pool changes
+    more than the influences as test images show: the training sets overlap, and no estimate from the scores
+    alone is unbiased (Nadeau & Bengio 2003, Machine Learning 52:239; Bengio & Grandvalet 2004, JMLR 5:1089).
+    If image i does to the score of j what j does to that of i, every pair counts twice, and so does the
+    variance of one repeat (`OVERLAP_FACTOR`), which is an upper bound for the mean of several. A heuristic;
+    docs/calibration.md compares it with other corrections.
+
+    Args:
+        influences: [repeats, units], as test images.
+    """
+    return OVERLAP_FACTOR * float((influences**2).sum(axis=1).mean())
 
 
 def satterthwaite_dof(influence: _Floats) -> float:

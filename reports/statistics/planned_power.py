@@ -2,7 +2,7 @@
 
 import math
 
-from .paired import TRUST, PairedDifference
+from .paired import OVERLAP_FACTOR, TRUST, PairedDifference
 
 ASSUMED_AUC = 0.85
 ASSUMED_SEED_SD = 0.015
@@ -13,19 +13,20 @@ ASSUMPTIONS = f"the AUCs are about {ASSUMED_AUC:g} and the trainings have an sd 
 """As a clause."""
 
 
-def planned_difference(n_test: int, seeds: int) -> PairedDifference:
+def planned_difference(n_test: int, seeds: int, cross_validated: bool = False) -> PairedDifference:
     """Return the errors of a comparison of two inits with the assumed AUC, sd and correlation.
 
     The variance of an AUC is that of Hanley and McNeil 1982 (Radiology 143:29), half of the images positive.
 
     Args:
         n_test: number of independent test images, at least 2.
-        seeds: number of paired trainings, at least 1.
+        seeds: number of paired trainings, or of repeats of a cross-validation, at least 1.
+        cross_validated: the test images are the pool of a cross-validation.
     """
     auc, half = ASSUMED_AUC, n_test / 2
     above = (half - 1) * (auc / (2 - auc) + 2 * auc**2 / (1 + auc) - 2 * auc**2)
     variance = (auc * (1 - auc) + above) / half**2
-    test_variance = 2 * (1 - ASSUMED_CORRELATION) * variance
+    test_variance = 2 * (1 - ASSUMED_CORRELATION) * variance * (OVERLAP_FACTOR if cross_validated else 1)
     return PairedDifference(
         difference=0.0,
         seeds=seeds,

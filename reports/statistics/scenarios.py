@@ -13,6 +13,7 @@ import numpy as np
 
 from .calibration import IMAGE, NOISE, OWN, SimulatedTruth, class_distance, error_rates
 from .families import moderate_differences
+from .fold_simulation import POOL_KINDS, simulate_folds
 from .influence import _Floats, auc_influence, macro_auc_influence, sum_within_groups
 from .labels_saved import labels_saved
 from .multiplicity import adjust_by_bh
@@ -355,6 +356,28 @@ def pool_rates(draws: int, rng: np.random.Generator, setting: tuple[str, int, in
     return [ScenarioRate("training sets", text, name, draws, draws, wrong / draws, ALPHA, promised=False)]
 
 
+def fold_rates(draws: int, rng: np.random.Generator, setting: tuple[str, int, int]) -> list[ScenarioRate]:
+    """Count the calls of cross-validated learners, of which the third is worse, by three methods."""
+    kind, pool, repeats = setting
+    called = {"": np.zeros(2), ", uncorrected": np.zeros(2), ", Nadeau-Bengio": np.zeros(2)}
+    for _ in range(draws):
+        drawn = simulate_folds(rng, kind, pool, repeats)
+        for place in (0, 1):
+            measured = drawn.measure(place + 1)
+            called[""][place] += is_called(measured)
+            called[", uncorrected"][place] += is_called(drawn.measure(place + 1, corrected=False))
+            reach = drawn.resampled_t_half_width(place + 1)
+            called[", Nadeau-Bengio"][place] += abs(measured.difference) > reach
+    text = f"{kind}, {pool} in the pool, {repeats} repeats"
+    found = []
+    for method, (false, true) in called.items():
+        family, limit = f"cross-validation{method}", math.nan if method else ALPHA
+        found.append(ScenarioRate(family, text, "false better/worse", draws, draws, false / draws, limit))
+        name = f"true differences called, {kind}"
+        found.append(ScenarioRate(family, text, name, draws, draws, true / draws, at_least=True))
+    return found
+
+
 def saving_rates(
     draws: int, rng: np.random.Generator, setting: tuple[tuple[float, ...], float, float]
 ) -> list[ScenarioRate]:
@@ -406,6 +429,7 @@ def scenario_cells() -> list[Scenario]:
     shares = ((0.1, 1.0), (0.1, 0.5, 1.0), (0.1, 0.25, 0.5, 1.0))
     curves = ((1.5, 0.8), (0.6, 0.5))
     cells += [(saving_rates, (each, *curve)) for each, curve in itertools.product(shares, curves)]
+    cells += [(fold_rates, each) for each in itertools.product(POOL_KINDS, (100, 200, 500), (3, 5))]
     return cells
 
 

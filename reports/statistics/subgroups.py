@@ -9,12 +9,12 @@ apart and begins at 0 where no pair differs; and the mean gap by chance is given
 import itertools
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from .influence import _Floats
-from .paired import ALPHA, PairedDifference, paired_difference
+from .paired import ALPHA, OVERLAP_FACTOR, PairedDifference, paired_difference
 
 CHANCE_DRAWS = 2000
 """Draws for the mean gap by chance, which is then known to 2 %; from a fixed seed."""
@@ -28,19 +28,21 @@ class SubgroupScore:
         values: one per seed [seeds].
         influence: [seeds, units] over the units of the whole test set, 0 outside of the part, so that parts
             that share a unit, such as a patient with images in both, are correlated.
+        cross_validated: the seeds are repeats of a cross-validation.
     """
 
     values: _Floats
     influence: _Floats
+    cross_validated: bool = False
 
     def minus(self, other: "SubgroupScore") -> "SubgroupScore":
         """Return this score minus `other`, of another part or init."""
-        return SubgroupScore(self.values - other.values, self.influence - other.influence)
+        return replace(self, values=self.values - other.values, influence=self.influence - other.influence)
 
     def measure(self) -> PairedDifference:
         """Return the mean over seeds and its errors; units without influence do not count."""
         used = self.influence.any(axis=0) | self.exact
-        return paired_difference(self.values, self.influence[:, used])
+        return paired_difference(self.values, self.influence[:, used], self.cross_validated)
 
     @property
     def exact(self) -> bool:
@@ -82,7 +84,8 @@ def gap_by_chance(parts: Sequence[SubgroupScore]) -> float:
     """Return the mean gap of parts with these errors and no true difference."""
     values = np.stack([part.values for part in parts])
     images = np.stack([part.influence.mean(axis=0) for part in parts])
-    covariance = images @ images.T + np.atleast_2d(np.cov(values)) / values.shape[1]
+    factor = OVERLAP_FACTOR if parts[0].cross_validated else 1.0
+    covariance = factor * images @ images.T + np.atleast_2d(np.cov(values)) / values.shape[1]
     size, direction = np.linalg.eigh(covariance)
     normal = np.random.default_rng(0).standard_normal((CHANCE_DRAWS, len(parts)))
     return float(np.ptp(normal @ (direction * np.sqrt(np.clip(size, 0, None))).T, axis=1).mean())
@@ -97,6 +100,10 @@ def contrast_with_others(parts: Sequence[SubgroupScore]) -> list[SubgroupScore]:
         return (of.sum(axis=0) - of[place]) / (count - 1)
 
     return [
-        SubgroupScore(part.values - other(values, place), part.influence - other(influence, place))
+        replace(
+            part,
+            values=part.values - other(values, place),
+            influence=part.influence - other(influence, place),
+        )
         for place, part in enumerate(parts)
     ]

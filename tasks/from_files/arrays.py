@@ -61,11 +61,15 @@ class ArrayFolder:
         groups = np.unique(pseudonym_numbers(parts.owners, salt, task))[plain]
         traits = {name: _pseudonymize_text(values, salt, task) for name, values in parts.traits.items()}
         known = np.array([bool(parts.several) and group in parts.patients for group in parts.groups])
+        several = len(set(parts.owners)) < len(parts.owners)
+        grouped = any(parts.groups) or several
+        if several and not any(parts.groups) and not parts.owners_merged:
+            digest.update(b"frames")  # version 5 stored no groups for the frames of a file
         self._write_images(images, parts.splits)
         for number, name in enumerate(SPLITS):
             mine = np.flatnonzero(parts.splits == number)
             self._save(name, "labels", parts.labels[mine])
-            if any(parts.groups) or parts.owners_merged:
+            if grouped:
                 self._save(name, "groups", groups[mine])
                 self._save(name, "patient_known", known[mine])
             for kind, columns in (("column", parts.columns), ("trait", traits)):

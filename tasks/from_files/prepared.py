@@ -21,7 +21,7 @@ from .split import split_hash
 from .splits_and_labels import SplitsAndLabels, split_images
 from .warnings import split_differences
 
-PREPARED_VERSION = 5
+PREPARED_VERSION = 6
 """Version of image processing; arrays of another version are rebuilt."""
 LARGEST_SIDE = 4096
 """In pixels; larger images exceed what networks take and memory allows."""

@@ -1,10 +1,11 @@
 """`ImageSource` of a task from files."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from ..task import SPLITS, DataLocations, MissingFile, Split
+from ..task import SPLITS, DataLocations, MissingFile, Split, no_pixels
+from .find import list_task_files
 from .prepared import prepare_task
 from .schema import FilesSpec
 
@@ -24,6 +25,10 @@ class FilesSource:
         """Whether a folder, which need not exist, is that of the images or inside it."""
         return folder.resolve().is_relative_to(self.spec.root.resolve())
 
+    def val_share(self) -> float | None:
+        """Return the share of val in train and val; None where table or folders give the test split."""
+        return None if list_task_files(self.spec).splits else self.spec.rule.without_test[1]
+
     def missing(self, size: int, places: DataLocations) -> tuple[MissingFile, ...]:
         """Return the folder or table that does not exist."""
         missing = [self.spec.root] if not self.spec.root.is_dir() else []
@@ -39,3 +44,8 @@ class FilesSource:
         """Open the splits at a size; `UserError` as `prepare_task`."""
         folder = prepare_task(self.spec, size).folder
         return {name: folder.split(name) for name in SPLITS}
+
+    def load_labels(self, size: int, places: DataLocations) -> Mapping[str, Split]:
+        """Open the splits without the images, which `load` maps and does not read."""
+        splits = self.load(size, places)
+        return {name: replace(split, images=no_pixels(len(split))) for name, split in splits.items()}

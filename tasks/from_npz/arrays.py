@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from ...core.errors import UserError
 from ..subgroups import RESERVED, as_text, check_subgroups
-from ..task import SPLITS, Kind, Split, Variant
+from ..task import SPLITS, Kind, Split, Variant, no_pixels
 from .npy_header import NpyHeader, read_npy_header
 from .npz_errors import open_npz
 
@@ -41,13 +41,14 @@ class NpzLayout:
     subgroups: tuple[str, ...] = ()
 
 
-def read_npz(path: Path, layout: NpzLayout) -> dict[str, Split]:
+def read_npz(path: Path, layout: NpzLayout, pixels: bool = True) -> dict[str, Split]:
     """Read the splits of a file, checked against its layout.
 
     Args:
         path: an npz with ``{train,val,test}_images``, ``*_labels``, optional ``*_groups``, and the layout's
             subgroup columns, e.g. ``*_sex``.
         layout: required arrays.
+        pixels: read the images; otherwise these are [n, 0, 0], and only their headers are checked.
 
     Returns:
         Non-empty splits: square uint8 images of one side, labels squeezed to int64, groups and columns.
@@ -61,7 +62,7 @@ def read_npz(path: Path, layout: NpzLayout) -> dict[str, Split]:
         if len({headers[f"{name}_images"].shape[1] for name in splits}) > 1:
             raise UserError(f"{path}: its splits hold images of different sizes: export them with one size.")
         _check_memory(path, sum(header.bytes for header in headers.values()))
-        found = {name: _split(path, archive, name, headers, layout) for name in splits}
+        found = {name: _split(path, archive, name, headers, layout, pixels) for name in splits}
     check_subgroups(str(path), found)
     return found
 
@@ -149,9 +150,15 @@ def _check_memory(path: Path, needed: int) -> None:
 
 
 def _split(
-    path: Path, archive: zipfile.ZipFile, split: str, headers: Mapping[str, NpyHeader], layout: NpzLayout
+    path: Path,
+    archive: zipfile.ZipFile,
+    split: str,
+    headers: Mapping[str, NpyHeader],
+    layout: NpzLayout,
+    pixels: bool,
 ) -> Split:
-    images = _array(archive, f"{split}_images")
+    name = f"{split}_images"
+    images = _array(archive, name) if pixels else no_pixels(headers[name].shape[0])
     if layout.variant == "gray":
         images = images.reshape(images.shape[:3])
     labels, groups = labels_and_groups(path, archive, split, headers, layout)

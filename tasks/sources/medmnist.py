@@ -60,7 +60,7 @@ class MedMNISTSource:
     def missing(self, size: int, places: DataLocations) -> tuple[MissingFile, ...]:
         """Return the file of this size if it is not found; `load` checks its content."""
         file = self._file(size)
-        return () if find_file(file.name, places) else (file,)
+        return () if file.name in (places.assumed or ()) or find_file(file.name, places) else (file,)
 
     def sizes(self, places: DataLocations) -> tuple[int, ...]:
         """Return the sides whose file is available."""
@@ -76,6 +76,10 @@ class MedMNISTSource:
             name = self.card.name
             raise UserError(f"{path} holds images {shapes} instead of {wanted}: this is not {name}.")
         return splits
+
+    def load_labels(self, size: int, places: DataLocations) -> Mapping[str, Split]:
+        """Find or download the file, check its MD5, and read all but the images."""
+        return read_npz(self._verified_file(size, places), self._layout, pixels=False)
 
     def rows(self, split: str, size: int, places: DataLocations) -> NpzRows:
         """Find or download the file, check its MD5, and open one split for reading in batches."""

@@ -108,4 +108,4 @@ def test_undecodable_record_plan_and_predictions_count_as_absent(tmp_path: Path)
     assert (list(RecordStore(tmp_path).read_all()), read_plan(tmp_path)) == ([], None)
     np.savez(tmp_path / "p.npz", labels=np.zeros(3), scores=np.zeros((3, 2)))
     replace_member(tmp_path / "p.npz", "scores.npy", forge_npy(HEADER % ("|u1", "(99999999999999999999,)")))
-    assert read_predictions(tmp_path / "p.npz") is None
+    assert read_predictions([tmp_path / "p.npz"]) is None

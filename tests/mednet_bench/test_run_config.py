@@ -34,6 +34,7 @@ WRONG = {
     "tasks": [",", ""],
     "out": [""],
     "jobs": ["0"],
+    "per_gpu": ["-1", "two"],
     "protocol_option": ["partial", "partial.stages", "=2"],
 }
 

@@ -61,6 +61,13 @@ def test_seeds_are_advised_once_for_all_inits_and_tasks(results: ReportInput):
     assert next_answer([step], ()).sentence.startswith(f"{step.gain}: --seeds 0..11. 2 undecided")
 
 
+def test_seeds_of_a_run_with_repeats_are_advised_as_repeats(results: ReportInput):
+    assert results.plan
+    plan = msgspec.structs.replace(results.plan, request={**results.plan.request, "repeats": 2})
+    (step,) = seeds_step(replace(results, plan=plan), 7)
+    assert step.options == "--seeds 0..6 --repeats 7"
+
+
 def test_seeds_that_only_some_have_are_advised_for_all_and_no_more_of_them(results: ReportInput):
     one = next(v for v in compute_verdicts(results) if not v.generated)
     lacking = replace(one, verdict=UNDECIDED, flags=(), seeds=(0, 1, 2), seeds_needed=4)

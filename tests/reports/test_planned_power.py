@@ -44,3 +44,12 @@ def test_more_images_and_seeds_detect_less_and_one_seed_nothing():
     ]
     assert least == sorted(least, reverse=True)
     assert math.isnan(planned_difference(600, 1).seed_variance)
+
+
+def test_a_pool_detects_less_than_one_fold_of_it_and_more_than_as_many_new_images():
+    """The trainings of folds overlap: 600 images of a pool are worth fewer than 600 of a test split."""
+    pool, split, fold = (
+        detectable_difference(planned_difference(n, 5, folds))
+        for n, folds in ((600, True), (600, False), (120, False))
+    )
+    assert split < pool < fold

@@ -12,6 +12,7 @@ from mednet_bench.reports.statistics.paired import PairedDifference
 from mednet_bench.reports.statistics.scenarios import (
     ScenarioRate,
     ceiling_rates,
+    fold_rates,
     hillis_p,
     luck_rates,
     page_rates,
@@ -77,6 +78,14 @@ def test_training_sets_that_are_not_redrawn_are_said_to_be_broken():
     assert whole.status == "broken, not promised"
 
 
+@pytest.mark.parametrize("kind", ["images", "patients"])
+def test_overlapping_trainings_are_corrected_in_cross_validation(kind: str):
+    found = measure(fold_rates, 100, kind, 100, 5)
+    ours, plain = (found[f"cross-validation{how}: false better/worse"] for how in ("", ", uncorrected"))
+    assert ours.holds and ours.limit == 0.05 and ours.value < plain.value
+    assert found[f"cross-validation: true differences called, {kind}"].value > 0.01
+
+
 def test_labels_saved_hold_the_truth_between_budgets():
     (rate,) = measure(saving_rates, 60, (0.1, 0.5, 1.0), 1.5, 0.8).values()
     assert rate.holds and rate.at_least
@@ -113,5 +122,6 @@ def test_the_page_has_the_worst_setting_and_the_file_has_every_rate():
 def test_every_family_that_is_asked_for_is_simulated():
     kinds = {simulate for simulate, _ in scenario_cells()}
     assert kinds == {
-        page_rates, luck_rates, structure_rates, ceiling_rates, tuning_rates, pool_rates, saving_rates,
+        page_rates, luck_rates, structure_rates, ceiling_rates, tuning_rates, pool_rates, fold_rates,
+        saving_rates,
     }  # fmt: skip

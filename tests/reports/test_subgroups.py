@@ -211,7 +211,9 @@ def test_of_several_classes_each_must_occur_in_a_subgroup(tmp_path):
     labels = np.random.default_rng(1).integers(0, 3, IMAGES)
     site = np.where((labels == 2) & (np.arange(IMAGES) % 10 > 0), "a", halves())
     truth = labels[:, None] == np.arange(3)
-    whole = _Whole(None, "site", truth, truth + np.random.default_rng(0).random((2, IMAGES, 3)), None, "")  # type: ignore[arg-type]
+    whole = _Whole(
+        None, "site", truth, truth + np.random.default_rng(0).random((2, IMAGES, 3)), None, None, ""
+    )  # type: ignore[arg-type]
     big, small = (_stratum(whole, value, site == value) for value in ("a", "female"))
     assert small.part is None and "of the rarer side of a class" in small.problem
     assert small.positives[2] < 10 and len(big.positives) == 3

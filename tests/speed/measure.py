@@ -15,7 +15,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -29,7 +29,7 @@ from mednet_bench.benchmark.schema.plan import Cell, TrainingConfig
 from mednet_bench.benchmark.training import features, subsets
 from mednet_bench.benchmark.training.device_data import DeviceSplits, as_stored
 from mednet_bench.benchmark.training.fit import TaskTraining
-from mednet_bench.benchmark.training.loop import BatchSource, OptimizerConfig, ValidationResult, fit
+from mednet_bench.benchmark.training.loop import OptimizerConfig, ValidationResult, fit
 from mednet_bench.benchmark.training.model import ImageClassifier, outputs_of, place_model
 from mednet_bench.benchmark.training.protocol import PROTOCOLS, EvalContext
 from mednet_bench.tasks.catalog import catalog
@@ -81,7 +81,7 @@ def ours(job: EvalContext, steps: int, batch: int) -> Turn:
     nothing = ValidationResult(0.0, None)
     return Turn(
         "ours",
-        lambda: fit(training.model, BatchSource(feed.batch, feed.loss, steps), hyper, lambda: nothing),
+        lambda: fit(training.model, replace(feed, steps=steps), hyper, lambda: nothing),
         steps * batch,
     )
 

@@ -91,7 +91,7 @@ def _measure_report(out: Path) -> Measurements:
     from synthetic import LARGE, write_run
 
     write_run(out, LARGE)
-    yield "10,000 records, the report", seconds_of(BUILD, str(out)), 60
+    yield "10,000 records, the report", seconds_of(BUILD, str(out)), 40
     yield from _measure_page(out / "report" / "report.html")
 
 

@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import msgspec
+import numpy as np
+from numpy.typing import NDArray
 
 from ....baselines.naming import NamedInit
 from ....baselines.weights.checkpoint import CheckpointCard, card_path, read_checkpoint_card
@@ -13,8 +15,9 @@ from ....core.errors import UserError
 from ....tasks.catalog import catalog, fetch_tasks, require_tasks, select_tasks
 from ....tasks.data_paths import data_locations
 from ....tasks.images.bit_depth import to_uint8
-from ....tasks.task import UNDECLARED, DataLocations, Task
+from ....tasks.task import SPLITS, UNDECLARED, DataLocations, Task
 from ...run.planner import build_plan, requested_inits, stored_size
+from ...schema.plan import Fold, read_plan
 from ...schema.records import RecordStore
 from ...schema.request import RunConfig
 from .near_duplicate_search import SeenImages, search_near_duplicates, seen_in_corpus, seen_in_hashes
@@ -92,9 +95,21 @@ def _audit_variant(
         size = stored_size(task, wanted.request, places)
         measured = None
         if seen:
-            measured = search_near_duplicates(to_uint8(task.source.load(size, places)["test"].images), seen)
+            measured = search_near_duplicates(_tested_images(wanted, task, size, places), seen)
         for each in weights[task.name]:
             yield _make_audit(wanted.init.name, task, size, each, measured)
+
+
+def _tested_images(
+    wanted: ContaminationRequest, task: Task, size: int, places: DataLocations
+) -> NDArray[np.uint8]:
+    """Return the test images of a task; of one that the audited run cross-validated, all images."""
+    splits = task.source.load(size, places)
+    plan = read_plan(wanted.run) if wanted.run else None
+    views = [planned.cell.view for planned in plan.cells if planned.cell.task == task.name] if plan else []
+    if not any(isinstance(view, Fold) for view in views):
+        return to_uint8(splits["test"].images)
+    return np.concatenate([to_uint8(splits[name].images) for name in SPLITS])
 
 
 def _make_audit(

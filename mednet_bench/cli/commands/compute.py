@@ -31,12 +31,12 @@ def plan_command(values: ParsedValues) -> int:
     """Print a run's cells, which are done, and the time left."""
     from ...experiment import plan_run
 
-    planned = plan_run(options.config_of(values))
+    planned = plan_run(options.config_of(values), from_cards=values["estimate_only"])
     as_json = values["format"] == "json"
     facts = {} if values["estimate_only"] else show.plan.plan_facts(planned)
+    warnings = planned.warnings()  # first: a refused request prints no plan
     if facts and not as_json:
         echo(show.plan.plan_text(facts))
-    warnings = planned.warnings()
     for warning in warnings:
         say(f"warning: {warning}")
     estimate = show.plan.estimate_facts(planned)
@@ -87,7 +87,7 @@ _PLAN = {
     **_RUN,
     "Output": [
         *_RUN["Output"],
-        options.flag_option("--estimate-only", "Print only the time left."),
+        options.flag_option("--estimate-only", "Print only the estimate; needs no data, only task cards."),
         format_option("json"),
     ],
 }

@@ -3,7 +3,9 @@
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
-from ...core.progress import duration
+import msgspec
+
+from ...benchmark import run
 from ...core.text_tables import tabulate
 from ...reports.statistics.planned_power import ASSUMPTIONS
 
@@ -15,6 +17,8 @@ DAY = 24 * 3600
 """Seconds; a longer run gets a proposal."""
 CHEAPER = "--budget quick"
 POWER_NOTE = f"Differences of AUC that 80 % of such runs find, for one task by itself, if {ASSUMPTIONS}."
+
+FOLDS_NOTE = "\nWith --folds every image is a test image once in each repeat, and a repeat counts as a seed."
 
 
 def plan_facts(planned: "PlannedRun") -> dict[str, Any]:
@@ -46,7 +50,8 @@ def plan_text(facts: dict[str, Any]) -> str:
     tables = [tabulate(body, headers), tabulate(inits, ["task", "init", "weights"])]
     if facts["trainings"]:
         tables.append(tabulate(*_training_rows(facts["trainings"])))
-    tables.append(tabulate(*_power_rows(facts["power"])) + f"\n{POWER_NOTE}")
+    folds = FOLDS_NOTE * any(each["folds"] for each in facts["power"])
+    tables.append(tabulate(*_power_rows(facts["power"])) + f"\n{POWER_NOTE}{folds}")
     return "\n\n".join(tables)
 
 
@@ -65,32 +70,45 @@ def _training_rows(trainings: list[dict[str, Any]]) -> tuple[list[list[Any]], li
     """Return rows and headers of the passes that a training makes over its labels, before early stopping."""
     rows = [
         [
-            each["task"], f"{each['fraction']:.4g}", each["n_train"], each["steps"], f"{each['passes']:.3g}",
-            "not all labels are seen" if each["passes"] < 1 else "",
+            each["task"], f"{each['fraction']:.4g}", each["n_train"], each["steps"], each["validations"],
+            f"{each['passes']:.3g}", "not all labels are seen" if each["passes"] < 1 else "",
         ]
         for each in trainings
     ]  # fmt: skip
-    return rows, ["task", "fraction", "train labels", "steps", "passes", ""]
+    return rows, ["task", "fraction", "train labels", "steps", "validations", "passes", ""]
 
 
 def estimate_facts(planned: "PlannedRun") -> dict[str, Any]:
-    """Return the number of cells, and the time left; device and time are None where nothing is left."""
-    seconds = planned.estimate()
-    is_long = seconds is not None and seconds.high > DAY
+    """Return the number of cells, and what is left; device and estimate are None where nothing is left."""
+    estimate = planned.estimate()
+    is_long = estimate is not None and estimate.seconds.high > DAY
     return {
         "n_cells": len(planned.cells),
         "n_to_do": len(planned.waiting),
         "device": planned.device,
-        "estimate": {"low_seconds": seconds.low, "high_seconds": seconds.high} if seconds else None,
+        "estimate": _estimate_numbers(estimate) if estimate else None,
         "proposal": CHEAPER if is_long and planned.resolved.request.budget != "quick" else None,
+        "kept_models_gb": planned.kept_models_gb(),
     }
 
 
+def _estimate_numbers(estimate: "run.estimate.PlanEstimate") -> dict[str, Any]:
+    seconds = msgspec.structs.asdict(estimate.seconds)
+    numbers = msgspec.structs.asdict(estimate)
+    del numbers["seconds"]
+    return {**{f"{name}_seconds": value for name, value in seconds.items()}, **numbers}
+
+
 def estimate_text(facts: dict[str, Any]) -> str:
-    """Return the time left in one line."""
+    """Return what is left: time, cells, images, disk and memory, a line each."""
     if facts["estimate"] is None:
         return f"all {facts['n_cells']} cells have their records"
-    low, high = (duration(facts["estimate"][name]) for name in ("low_seconds", "high_seconds"))
-    line = f"{facts['n_to_do']} of {facts['n_cells']} cells on {facts['device']}: between {low} and {high}"
+    numbers = dict(facts["estimate"])
+    seconds = (numbers.pop(f"{name}_seconds") for name in ("low", "expected", "high"))
+    estimate = run.estimate.PlanEstimate(seconds=run.estimate.SecondsRange(*seconds), **numbers)
+    cells = f"{facts['n_to_do']} of {facts['n_cells']} cells on {facts['device']}"
+    lines = run.estimate.describe_estimate(estimate, cells)
     more = f"{facts['proposal']} gives a first answer sooner, with fewer seeds, fractions and passes"
-    return f"{line}\n{more}" if facts["proposal"] else line
+    kept = facts["kept_models_gb"]
+    lines += [f"about {kept:.2g} GB for the kept networks"] if kept else []
+    return "\n".join([*lines, more] if facts["proposal"] else lines)

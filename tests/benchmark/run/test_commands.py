@@ -147,7 +147,7 @@ def test_plan_of_a_finished_run_has_nothing_to_estimate(mednet_bench: CommandLin
     assert ended.stdout == "all 8 cells have their records\n"
     ended = mednet_bench("plan", *FINISHED, "--seeds", "3,4", "--estimate-only", "--out", finished)
     assert ended.returncode == 0, ended.stderr
-    assert re.fullmatch(r"8 of 16 cells on cpu: between .+ and .+\n", ended.stdout)
+    assert re.match(r"8 of 16 cells on cpu: between .+ and .+\ncells: 4 linear, 4 knn; ", ended.stdout)
 
 
 def test_report_writes_to_the_folder_of_its_option_and_its_lines_go_to_standard_output(
@@ -188,8 +188,9 @@ def test_two_runs_are_compared_and_shown(mednet_bench: CommandLine, finished: Pa
 
 def test_progress_is_plain_lines_with_the_time_left_outside_of_a_terminal(finished: Path):
     text = (finished.parent / "stderr").read_text()
-    first, *lines = text.splitlines()
+    first, estimate, *lines = text.splitlines()
     assert first == "8 of 8 cells to compute on cpu; records in run/records"
+    assert estimate.startswith("Estimate: between ")
     assert [line.split("]")[0] for line in lines] == [f"[{number}/8" for number in range(1, 9)]
     assert re.match(
         r"\[3/8\] about \d[\w ]* left: phantom-organ scratch knn 0.2 seed 3 test AUC 0\.\d{3} \(\d[\w ]*\)",

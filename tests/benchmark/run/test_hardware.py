@@ -5,6 +5,7 @@ import subprocess
 import sys
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import torch
@@ -12,10 +13,13 @@ from processes import SMALL, CommandLine, planned_records
 
 from mednet_bench.benchmark.run import estimate, executor
 from mednet_bench.benchmark.run.executor import WorkerArgs
+from mednet_bench.benchmark.run.machine_probe import NetworkTimes
 from mednet_bench.benchmark.run.scheduler import ResumeRules
 from mednet_bench.benchmark.schema import provenance
 from mednet_bench.benchmark.schema.request import RunConfig
 from mednet_bench.core import hardware
+from mednet_bench.core.errors import UserError
+from mednet_bench.experiment import plan_run
 
 CHOICES = ("GOMP_SPINCOUNT", "OMP_WAIT_POLICY", "KMP_BLOCKTIME")
 
@@ -140,6 +144,30 @@ def test_workers_take_the_visible_gpus_in_turns(
     assert [args.device for args in worker_args(device, jobs, monkeypatch, tmp_path)] == devices
 
 
+@pytest.mark.usefixtures("cards")
+@pytest.mark.parametrize(
+    ("device", "per_gpu", "devices"),
+    [
+        ("cuda", 2, ["cuda:0", "cuda:1", "cuda:2"] * 2),
+        ("cuda:1", 4, ["cuda:1"] * 4),
+        ("cuda", 1, ["cuda:0", "cuda:1", "cuda:2"]),
+    ],
+)
+def test_per_gpu_packs_as_many_processes_on_every_card(device: str, per_gpu: int, devices: list[str]) -> None:
+    jobs = hardware.process_count(device, jobs=1, per_gpu=per_gpu)
+    assert sorted(hardware.worker_devices(device, jobs)) == sorted(devices)
+    # the estimate: at worst cards alone divide the time, at best every process does
+    assert hardware.speedup(device, jobs) == (len(set(devices)), len(devices))
+
+
+def test_per_gpu_needs_a_gpu_and_no_jobs() -> None:
+    assert hardware.process_count("cpu", jobs=3, per_gpu=0) == 3
+    with pytest.raises(UserError, match=r"^--per-gpu 2: the device is cpu, no GPU: pass --jobs 2\.$"):
+        hardware.process_count("cpu", jobs=1, per_gpu=2)
+    with pytest.raises(UserError, match=r"^--per-gpu 2 and --jobs 3 both set the number of processes"):
+        hardware.process_count("cuda", jobs=3, per_gpu=2)
+
+
 def test_a_record_names_the_card_that_computed_it_and_its_memory(cards: list[str]) -> None:
     for number, name in enumerate(cards):
         assert provenance.current_provenance(f"cuda:{number}").device == f"cuda:{number} ({name})"
@@ -169,14 +197,24 @@ def test_processes_divide_the_time_by_what_they_share(
     assert hardware.speedup(device, jobs) == speed
 
 
-def test_more_processes_than_cells_make_nothing_faster(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_more_processes_than_cells_make_nothing_faster(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     asked: list[int] = []
     monkeypatch.setattr(estimate, "speedup", lambda device, jobs: asked.append(jobs) or (1.0, float(jobs)))
-    monkeypatch.setattr(estimate, "probe_rates", lambda *_: estimate.ImageRates(1.0, 1.0))
-    monkeypatch.setattr(estimate, "_cell_cost", lambda *_: (estimate.CostEstimate(trained=60.0), False))
-    cell = SimpleNamespace(cell=SimpleNamespace(arch="a", input_size=28))
-    found = estimate.estimate_seconds(SimpleNamespace(), [cell, cell], "cpu", 8)  # type: ignore[arg-type, list-item]
-    assert asked == [2] and (found.low, found.high) == (60.0, 120.0 * estimate.SLOWDOWN)
+    options: dict[str, Any] = {
+        "tasks": "phantom-organ",
+        "protocols": "knn",
+        "inits": "scratch",
+        "seeds": "0,1",
+        "fractions": "1",
+    }
+    planned = plan_run(RunConfig(out=str(tmp_path / "run"), **options))
+    probe = SimpleNamespace(network=lambda *_: NetworkTimes(0.0, 1.0, 0.0), multiply_adds=lambda *_: 1e30)
+    found = estimate.estimate_plan(planned.resolved, planned.waiting, "cpu", 8, probe).seconds  # type: ignore[arg-type]
+    images = 2 * 840  # of train, val and test, for the weights of each seed
+    assert asked == [2]
+    assert found.low == pytest.approx(images / 2) and found.high == pytest.approx(images * estimate.SLOWDOWN)
 
 
 @pytest.mark.slow

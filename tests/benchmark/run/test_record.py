@@ -16,7 +16,7 @@ from synthetic import cells as cells_of
 
 from mednet_bench.benchmark.audits.contamination.outcome import read_audits
 from mednet_bench.benchmark.audits.leakage.outcome import read_leakage
-from mednet_bench.benchmark.schema.plan import PROTOCOL_VERSION, read_plan
+from mednet_bench.benchmark.schema.plan import read_plan, record_version
 from mednet_bench.benchmark.schema.records import RECORD_FORMAT, Record, RecordStore
 from mednet_bench.benchmark.training.loop import BatchSource, OptimizerConfig, ValidationResult, fit
 from mednet_bench.benchmark.training.metrics import Predictions, compute_metrics
@@ -186,7 +186,7 @@ def test_a_record_holds_all_that_a_reader_may_ask_of_it(finished: Path):
     for (protocol, init, fraction), record in records.items():
         assert record.status == "ok"
         assert not record.error
-        assert (record.format, record.protocol_version) == (RECORD_FORMAT, PROTOCOL_VERSION)
+        assert (record.format, record.protocol_version) == (RECORD_FORMAT, record_version(2))
         assert record.cell.task == "phantom-organ"
         assert record.cell.arch == "tf_efficientnet_lite0"
         assert (record.cell.size, record.cell.input_size, record.cell.seed) == (28, 32, 3)

@@ -53,6 +53,7 @@ WRONG = {
     "neighbors": (["run", *SMALL, "--k-grid", "1.5"], "whole numbers"),
     "size": (["run", *SMALL, "--size", "30"], "choose one of 28, 64, 128, 224"),
     "jobs": (["run", *SMALL, "--jobs", "0"], "--jobs"),
+    "per gpu": (["run", *SMALL, "--device", "cpu", "--per-gpu", "2"], "pass --jobs 2"),
     "card": (["run", "--task-file", "nowhere.toml"], "nowhere.toml"),
     "data root": (["run", "--data-root", "nowhere"], "The data folder nowhere (--data-root) does not exist"),
     "configuration": (["run", "--config", "nowhere.toml"], "nowhere.toml"),

@@ -19,6 +19,7 @@ from mednet_bench.benchmark.schema.plan import (
     read_plan,
 )
 from mednet_bench.benchmark.schema.records import RecordStore
+from mednet_bench.benchmark.training.protocol import PROTOCOLS
 from mednet_bench.cli.main import cli
 from mednet_bench.core.errors import UserError
 from mednet_bench.reports.analysis.load_report_input import load_report_input
@@ -118,7 +119,10 @@ def test_a_run_of_version_0_1_is_reported_and_compared_but_not_continued(tmp_pat
     RecordStore(tmp_path / "new").refuse_old_format()  # an empty folder is no old run
 
 
-def test_one_record_of_version_0_1_among_new_ones_is_refused(tmp_path: Path) -> None:
+def test_one_record_of_version_0_1_among_new_ones_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(PROTOCOLS["linear"], "version", 1)  # the keys of that version
     words = (
         "--tasks phantom-organ --inits scratch --protocols linear --fractions 1.0 --seeds 0..1 --size 28 "
         f"--input-size 32 --pretrain-images 64 --no-download --out {tmp_path / 'run'}"

@@ -16,7 +16,7 @@ from mednet_bench.benchmark.protocols.finetune import FinetuneProtocol
 from mednet_bench.benchmark.schema.plan import TrainingConfig
 from mednet_bench.benchmark.schema.records import ValidationPoint
 from mednet_bench.benchmark.training import tuned_training
-from mednet_bench.benchmark.training.fit import FEW_VALIDATION, TaskTraining
+from mednet_bench.benchmark.training.fit import TaskTraining
 from mednet_bench.benchmark.training.loop import (
     DivergedError,
     FitResult,
@@ -24,7 +24,13 @@ from mednet_bench.benchmark.training.loop import (
     ValidationResult,
     fit,
 )
-from mednet_bench.benchmark.training.metrics import Predictions, log_loss, primary_value, share_of_wins
+from mednet_bench.benchmark.training.metrics import (
+    LEAST_EVENTS,
+    Predictions,
+    log_loss,
+    primary_value,
+    share_of_wins,
+)
 from mednet_bench.benchmark.training.model import loss_of
 from mednet_bench.benchmark.training.protocol import PROTOCOLS, EvalContext, describe_choice
 from mednet_bench.benchmark.training.subsets import one_hot
@@ -126,14 +132,15 @@ def test_the_result_of_a_grid_is_that_of_its_best_rate_alone(tmp_path: Path) -> 
     assert choice.scores[1] == alone.choices[0].scores[0] == -min(point.val_loss for point in outcome.curve)
 
 
-@pytest.mark.parametrize(("images", "few"), [(30, True), (FEW_VALIDATION - 1, True), (FEW_VALIDATION, False)])
-def test_on_few_validation_images_the_loss_decides_and_the_choice_says_so(
-    images: int, few: bool, tmp_path: Path
+@pytest.mark.parametrize("events", [5, LEAST_EVENTS - 1, LEAST_EVENTS])
+def test_with_few_events_per_class_the_loss_decides_and_the_choice_says_so(
+    events: int, tmp_path: Path
 ) -> None:
     # An AUC over a handful of images has a handful of values: ties and luck would choose.
-    here = bench(tmp_path, toys.Toy(classes=2, kind="binary", sizes=(60, images, 45)))
+    few = events < LEAST_EVENTS
+    here = bench(tmp_path, toys.Toy(classes=2, kind="binary", sizes=(60, 2 * events, 45)))
     (choice,) = FINETUNE.score(here.job("finetune")).choices
-    assert TaskTraining.load(here.job("finetune")).validate().few == few
+    assert TaskTraining.load(here.job("finetune")).validate().by_loss == few
     assert choice.criterion.startswith("negative validation loss" if few else "validation AUC")
     scores = [score for score in choice.scores if score is not None]
     assert all(score <= 0 for score in scores) if few else all(0 <= score <= 1 for score in scores)

@@ -19,8 +19,10 @@ from torch import Tensor, nn
 from mednet_bench.baselines.init import InitCard, InputSpec
 from mednet_bench.baselines.weights.load import LoadedBackbone, load_backbone
 from mednet_bench.baselines.weights.prepare import InputPreparation
-from mednet_bench.benchmark.run.cell_runner import SAME_RESULT_NOTE, CellRunner
+from mednet_bench.benchmark.run.cell_runner import CellRunner
 from mednet_bench.benchmark.run.planner import build_plan
+from mednet_bench.benchmark.run.same_result import SAME_RESULT_NOTE
+from mednet_bench.benchmark.schema.records import RecordStore
 from mednet_bench.benchmark.training import features as module
 from mednet_bench.benchmark.training.features import features_of
 from mednet_bench.benchmark.training.protocol import PROTOCOLS, ProtocolResult
@@ -197,18 +199,39 @@ def test_a_seed_that_changes_nothing_repeats_the_result_and_says_so(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("MEDNET_BENCH_CACHE", str(tmp_path / "cache"))
-    task = toys.task_of(toys.Toy(clear=0.5))
     inits = f"mednet={toys.write_card(tmp_path)}"
     request = toys.run_config(tmp_path / "run", inits=inits, protocols="knn", fractions="0.2,1", seeds="0..1")
+    task = toys.task_of(toys.Toy(clear=0.5))
     grid = build_plan(request, [task], [task], toys.NOWHERE)
-    together = CellRunner(grid, "cpu")
-    records = [together.compute(planned)[0] for planned in grid.plan.cells]
+    store = RecordStore(request.folder)
+    for planned in grid.plan.cells:  # each in a process of its own, as far as memory goes
+        needs = [record for key in planned.needs if (record := store.read(key))]
+        store.write(*CellRunner(grid, "cpu").compute(planned, needs))
+    records = [record for planned in grid.plan.cells if (record := store.read(planned.key))]
     alone = [CellRunner(grid, "cpu").compute(planned)[0] for planned in grid.plan.cells]
     assert [record.metrics for record in records] == [record.metrics for record in alone]
+    assert [record.val_metrics for record in records] == [record.val_metrics for record in alone]
     part, other, whole, again = records
     assert part.hashes.subset != other.hashes.subset and not other.notes
-    assert whole.hashes.subset == again.hashes.subset and again.notes == (SAME_RESULT_NOTE,)
-    assert whole.metrics == again.metrics != part.metrics
+    assert whole.hashes == again.hashes and again.notes == (SAME_RESULT_NOTE,) and not whole.notes
+    assert whole.metrics == again.metrics != part.metrics and again.choices == whole.choices
+    assert whole.predictions == again.predictions and store.has_predictions(again)
+
+
+def test_only_the_same_result_is_repeated(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MEDNET_BENCH_CACHE", str(tmp_path / "cache"))
+    inits, task = f"mednet={toys.write_card(tmp_path)},scratch", toys.task_of(toys.Toy(clear=0.5))
+    request = toys.run_config(tmp_path / "run", inits=inits, protocols="knn", fractions="0.2,1", seeds="0..1")
+    grid = build_plan(request, [task], [task], toys.NOWHERE)
+    waits = [(planned.cell.init, planned.cell.fraction) for planned in grid.plan.cells if planned.needs]
+    assert waits == [("mednet", 1.0)], "scratch has other weights, and 20 % other labels, with every seed"
+    resampled = build_plan(msgspec.structs.replace(request, resample=True), [task], [task], toys.NOWHERE)
+    assert not any(planned.needs for planned in resampled.plan.cells)
+    first, again = (p for p in grid.plan.cells if (p.cell.init, p.cell.fraction) == ("mednet", 1.0))
+    store = RecordStore(request.folder)
+    record = store.write(*CellRunner(grid, "cpu").compute(first))
+    store.predictions_of(first.key).write_bytes(b"damaged")
+    assert not CellRunner(grid, "cpu").compute(again, [record])[0].notes, "damaged predictions were repeated"
 
 
 def test_phantoms_and_their_read_only_arrays_pass_without_a_warning(tmp_path: Path, loaded: InitCard) -> None:

@@ -8,6 +8,7 @@ import pytest
 import toys
 from numpy.typing import NDArray
 
+from mednet_bench.benchmark.training import nearest_neighbors
 from mednet_bench.benchmark.training.features import features_of
 from mednet_bench.benchmark.training.metrics import Predictions, log_loss, primary_value
 from mednet_bench.benchmark.training.protocol import PROTOCOLS, EvalContext
@@ -47,6 +48,14 @@ def test_votes_are_those_of_brute_force(kind: str, k: int, tmp_path: Path) -> No
     np.testing.assert_allclose(outcome.test_scores, brute_force(job, "test", k), atol=1e-5)
     np.testing.assert_allclose(outcome.val_scores, brute_force(job, "val", k), atol=1e-5)
     assert outcome.choices[0].value == k and not outcome.choices[0].at_edge
+
+
+def test_blocks_change_nothing(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    whole = KNN.score(job_of(tmp_path, "multilabel", (4, 17)))
+    monkeypatch.setattr(nearest_neighbors, "CPU_BLOCK", 1)  # one query per product
+    parts = KNN.score(job_of(tmp_path, "multilabel", (4, 17)))
+    np.testing.assert_allclose(parts.test_scores, whole.test_scores, atol=1e-5)
+    np.testing.assert_allclose(parts.val_scores, whole.val_scores, atol=1e-5)
 
 
 @pytest.mark.parametrize("kind", TOYS)

@@ -11,7 +11,6 @@ from numpy.typing import NDArray
 from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import StandardScaler
 
-from mednet_bench.benchmark.protocols import linear
 from mednet_bench.benchmark.training.features import features_of
 from mednet_bench.benchmark.training.metrics import log_loss
 from mednet_bench.benchmark.training.protocol import PROTOCOLS, EvalContext, ProtocolResult
@@ -53,14 +52,6 @@ def plain(job: EvalContext, strength: float) -> tuple[NDArray[np.float64], NDArr
     return found[0], found[1]
 
 
-@pytest.fixture
-def to_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let the solver converge as far as its 32-bit features allow."""
-    monkeypatch.setattr(linear, "SOLVER_TOLERANCE", 1e-8)
-    monkeypatch.setattr(linear, "ITERATIONS", 5000)
-
-
-@pytest.mark.usefixtures("to_the_end")
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("strength", [0.03, 0.3, 3.0])
 def test_probabilities_are_those_of_a_plain_logistic_regression(
@@ -69,14 +60,13 @@ def test_probabilities_are_those_of_a_plain_logistic_regression(
     job = job_of(tmp_path, KINDS[kind], l2_grid=(strength,))
     outcome = LINEAR.score(job)
     on_val, on_test = plain(job, strength)
-    np.testing.assert_allclose(outcome.val_scores, on_val, atol=1e-2)
-    np.testing.assert_allclose(outcome.test_scores, on_test, atol=1e-2)
+    np.testing.assert_allclose(outcome.val_scores, on_val, atol=5e-3)
+    np.testing.assert_allclose(outcome.test_scores, on_test, atol=5e-3)
     assert not outcome.choices[0].at_edge  # one value has no edge
 
 
-@pytest.mark.usefixtures("to_the_end")
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_warm_start_along_the_grid_ends_where_a_cold_start_does(kind: str, tmp_path: Path) -> None:
+def test_the_chosen_penalty_of_the_grid_gives_its_own_probabilities(kind: str, tmp_path: Path) -> None:
     outcome = LINEAR.score(job_of(tmp_path, KINDS[kind]))
     on_val, on_test = plain(job_of(tmp_path, KINDS[kind]), outcome.choices[0].value)
     np.testing.assert_allclose(outcome.test_scores, on_test, atol=1e-2)
@@ -90,7 +80,6 @@ def test_the_penalty_with_the_best_validation_likelihood_is_taken(kind: str, tmp
     assert set(choice.grid) == set(job.recipe.l2_grid)
     scores = dict(zip(choice.grid, choice.scores, strict=True))
     assert choice.value == max(choice.grid, key=lambda strength: scores[strength] or -np.inf)
-    # the solver stops early: a likelihood, unlike a single probability, hardly notices
     truth = one_hot(job.labels("val"), len(job.task.classes))
     strong = [strength for strength in choice.grid if strength >= 0.03]
     likelihood = {strength: -log_loss(truth, plain(job, strength)[0], kind) for strength in strong}
@@ -101,7 +90,6 @@ def test_the_penalty_with_the_best_validation_likelihood_is_taken(kind: str, tmp
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_every_penalty_is_a_fit_of_its_own(kind: str, tmp_path: Path) -> None:
-    # a warm start with a lax tolerance does not move at all where the penalty is weak
     (choice,) = LINEAR.score(job_of(tmp_path, KINDS[kind])).choices
     assert len(set(choice.scores)) == len(choice.grid)
 

@@ -17,13 +17,16 @@ from sklearn import metrics as reference
 from mednet_bench.benchmark.schema.records import PRIMARY_METRIC, MetricFacts
 from mednet_bench.benchmark.training.metrics import (
     BUILT_IN_METRICS,
+    LEAST_EVENTS,
     METRICS,
     MetricValues,
     Predictions,
     UndefinedMetricError,
     compute_metrics,
+    count_events,
     describe_metric,
     log_loss,
+    loss_chooses,
     metric_facts,
     primary_value,
 )
@@ -235,6 +238,30 @@ def test_the_loss_that_chooses_is_that_of_the_kind_of_task(kind: str) -> None:
     # one certain error is dear, but not infinite: it must not decide alone among 50 images
     certain = Predictions("binary", one_hot(np.array([0, 1]), 2), np.eye(2)[[0, 0]])
     assert log_loss(certain.truth, certain.scores, "binary") == pytest.approx(-np.log(1e-7) / 2, rel=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("kind", "positives", "images", "events"),
+    [
+        ("binary", [70, 30], 100, 30),  # both columns have the same events
+        ("multiclass", [60, 30, 10], 100, 40 + 30 + 10),
+        ("multilabel", [30, 97], 100, 30 + 3),  # of a finding that nearly all have, its absence is rare
+        ("multilabel", [30, 0], 100, 30),
+        ("ordinal", [0, 0, 0], 0, 0),
+    ],
+)
+def test_an_event_is_the_rarer_side_of_a_class(
+    kind: str, positives: list[int], images: int, events: int
+) -> None:
+    truth = np.arange(images)[:, None] < np.array(positives)
+    assert count_events(kind, truth) == events
+
+
+@pytest.mark.parametrize("few", [True, False])
+def test_events_decide_whether_the_loss_chooses_and_images_do_not(few: bool) -> None:
+    events = LEAST_EVENTS - few
+    assert loss_chooses("binary", one_hot(np.repeat([0, 1], [1000, events]))) == few
+    assert loss_chooses("multiclass", one_hot(np.arange(events) % 9)) == few
 
 
 @pytest.mark.parametrize("kind", KINDS)

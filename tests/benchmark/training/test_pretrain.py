@@ -89,10 +89,15 @@ def pixels(job: PretrainConfig) -> Tensor:
 
 
 def seen(job: PretrainConfig) -> Iterator[tuple[Tensor, Tensor]]:
-    """The inputs and targets of each step, as they reach the network."""
+    """The images and targets of each step, as they are drawn."""
     trainer = PretrainTrainer(job)
     found: list[tuple[Tensor, Tensor]] = []
-    trainer._backward = lambda inputs, targets: found.append((inputs, targets))  # type: ignore[method-assign]
+
+    def keep(batch: Tensor, numbers: Tensor, targets: Tensor) -> Tensor:
+        found.append((batch.float(), targets))
+        return torch.zeros(())
+
+    trainer._backward = keep  # type: ignore[method-assign]
     images = job.images.batches(trainer.stream(0))
     for step in range(job.settings.steps):
         trainer.step(step, images)
@@ -290,7 +295,7 @@ def target_of(task: Task, card: InitCard, places: DataLocations) -> Tensor:
     size = task.source.sizes(places)[0]
     prepare = InputPreparation(card.contract, card.pretraining.input_size)
     parts = [as_stored(split, "cpu") for split in task.source.load(size, places).values()]
-    return torch.cat([module._resize_images(part, prepare).expand(-1, 3, -1, -1) for part in parts])
+    return torch.cat([module._resize_images(part, prepare, "cpu").expand(-1, 3, -1, -1) for part in parts])
 
 
 def disjoint(target: Task, known: dict[str, Task], places: DataLocations) -> tuple[int, int]:

@@ -3,7 +3,8 @@
 import re
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated
+from types import SimpleNamespace
+from typing import Annotated, cast
 
 import msgspec
 import pytest
@@ -12,7 +13,13 @@ import toys
 from mednet_bench.benchmark.run.planner import build_plan, check_option_values
 from mednet_bench.benchmark.schema.plan import Cell, OptionValue, PlannedCell, key_of, read_plan
 from mednet_bench.benchmark.training import protocol
-from mednet_bench.benchmark.training.protocol import PROTOCOLS, EvalContext, NoProtocolOptions
+from mednet_bench.benchmark.training.protocol import (
+    PROTOCOLS,
+    BenchProtocol,
+    EvalContext,
+    NoProtocolOptions,
+    version_of,
+)
 from mednet_bench.benchmark.training.protocol_options import cell_options, resolve_protocol_options
 from mednet_bench.core.errors import UserError
 
@@ -78,6 +85,19 @@ def test_a_protocol_without_options_keeps_its_cells_and_keys(tmp_path: Path) -> 
     # the keys of version 0.1: see tests/benchmark/schema
     cell = Cell(task="a", size=28, input_size=28, arch="b", init="c", protocol="finetune")
     assert key_of(cell) != key_of(msgspec.structs.replace(cell, protocol_options={"layer_decay": 0.75}))
+
+
+def test_a_new_version_changes_the_keys_of_one_protocol(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = cells_of(tmp_path, protocols="finetune,linear")
+    monkeypatch.setattr(PROTOCOLS["linear"], "version", version_of(PROTOCOLS["linear"]) + 1)
+    after = cells_of(tmp_path, protocols="finetune,linear")
+    changed = {new.cell.protocol: new.key != old.key for new, old in zip(after, before, strict=True)}
+    assert changed == {"finetune": False, "linear": True}
+    plug_in = cast("BenchProtocol", SimpleNamespace(recipe_fields=(), frozen=True))  # it names no version
+    cell = before[0].cell
+    assert key_of(cell, protocol_version=version_of(plug_in)) == key_of(cell)
 
 
 def test_layer_decay_is_for_vision_transformers_unless_an_option_says_otherwise(tmp_path: Path) -> None:

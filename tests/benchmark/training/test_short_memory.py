@@ -13,12 +13,14 @@ import torch
 import toys
 from torch import Tensor, nn
 
+from mednet_bench.baselines.init import InputSpec
 from mednet_bench.benchmark.pretraining import automatic
 from mednet_bench.benchmark.protocols.published import MEDMNIST_V2
 from mednet_bench.benchmark.run import cell_runner
 from mednet_bench.benchmark.run.cell_runner import CellRunner
-from mednet_bench.benchmark.run.estimate import probe_rates
+from mednet_bench.benchmark.run.machine_probe import MachineProbe, ProbedNetwork
 from mednet_bench.benchmark.run.planner import ResolvedPlan, build_plan
+from mednet_bench.benchmark.schema.plan import Cell
 from mednet_bench.benchmark.schema.records import Record
 from mednet_bench.benchmark.training import loop
 from mednet_bench.benchmark.training.augment import AugmentRule
@@ -219,7 +221,9 @@ def test_nothing_of_the_failed_try_is_alive_when_memory_is_given_back(
 
 
 def test_the_estimate_s_probe_survives_short_memory(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("mednet_bench.benchmark.run.estimate.PROBE_SECONDS", 0.01)
+    monkeypatch.setattr("mednet_bench.benchmark.run.machine_probe.PROBE_SECONDS", 0.01)
+    cell = Cell(task="", size=16, input_size=16, arch=toys.ARCH, init="", protocol="finetune")
+    task = toys.task_of(toys.Toy())
 
     def see(model: nn.Module, args: tuple[Tensor, ...]) -> None:
         if model.training and len(args[0]) > 8:
@@ -227,7 +231,9 @@ def test_the_estimate_s_probe_survives_short_memory(monkeypatch: pytest.MonkeyPa
 
     hook = nn.modules.module.register_module_forward_pre_hook(see)
     try:
-        assert probe_rates(toys.ARCH, 16, "cpu").train > 0
+        probed = ProbedNetwork(cell, "gray", 16)
+        times = MachineProbe("cpu").network(probed, task, InputSpec(), toys.QUICK, repeats=2)
+        assert times.step > 0 and times.image > 0
     finally:
         hook.remove()
 

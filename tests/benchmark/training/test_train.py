@@ -22,6 +22,7 @@ from mednet_bench.benchmark.training.loop import (
     ValidationResult,
     autocast_precision,
     fit,
+    fixed_shapes,
     full_float32,
     retry_in_parts,
 )
@@ -144,10 +145,10 @@ def test_the_weights_of_the_best_validation_are_kept(
     assert not all(torch.equal(seen[-1][name], value) for name, value in seen[best].items())
 
 
-def test_few_validation_images_are_judged_by_their_loss() -> None:
-    low, high = ValidationResult(0.4, 0.6, few=True), ValidationResult(0.5, 0.9, few=True)
+def test_where_the_loss_chooses_the_score_is_ignored() -> None:
+    low, high = ValidationResult(0.4, 0.6, by_loss=True), ValidationResult(0.5, 0.9, by_loss=True)
     assert low.beats(high) and not high.beats(low)
-    low, high = replace(low, few=False), replace(high, few=False)
+    low, high = replace(low, by_loss=False), replace(high, by_loss=False)
     assert high.beats(low) and not low.beats(high)
 
 
@@ -337,6 +338,15 @@ def test_float32_is_switched_on_by_whichever_switches_torch_has_and_put_back(
         assert len(values) >= 2 and set(values) in ({"'ieee'"}, {"False"})
         raise KeyboardInterrupt
     assert backends == switches()
+
+
+@pytest.mark.parametrize(("device", "tries"), [("cuda", True), ("cpu", False)])
+def test_cudnn_tries_its_algorithms_where_shapes_recur_on_a_gpu(device: str, tries: bool) -> None:
+    before = torch.backends.cudnn.benchmark
+    with pytest.raises(KeyboardInterrupt), fixed_shapes(torch.device(device)):
+        assert torch.backends.cudnn.benchmark == (tries or before)
+        raise KeyboardInterrupt
+    assert torch.backends.cudnn.benchmark == before
 
 
 @pytest.mark.gpu

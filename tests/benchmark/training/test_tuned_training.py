@@ -101,7 +101,7 @@ def test_lora_starts_as_the_init_and_draws_from_the_seed(tmp_path: Path) -> None
     one, again = (PROTOCOLS["lora"].build_training(job) for _ in range(2))  # type: ignore[attr-defined]
     plain = TaskTraining.load(job)
     plain.estimate_batch_norm()  # as for every network with frozen random weights
-    np.testing.assert_allclose(one.predict("test"), plain.predict("test"), rtol=0, atol=1e-7)
+    np.testing.assert_allclose(one.predict("test"), plain.predict("test"), rtol=0, atol=1e-5)
     seed = replace(job, cell=msgspec.structs.replace(job.cell, seed=1))
     other = PROTOCOLS["lora"].build_training(seed)  # type: ignore[attr-defined]
     downs = [

@@ -2,6 +2,7 @@
 
 import io
 import logging
+import math
 import re
 import sys
 from pathlib import Path
@@ -13,6 +14,7 @@ from rich.console import Console
 from mednet_bench.cli.commands.command import BenchCommand, say
 from mednet_bench.cli.main import cli
 from mednet_bench.cli.messages import LOGGER, send_messages
+from mednet_bench.core import progress
 from mednet_bench.core.errors import UserError
 from mednet_bench.core.progress import live_line, set_live_displays, show_downloads, stderr_console
 
@@ -62,9 +64,11 @@ def test_every_command_has_the_same_options_for_messages_under_other() -> None:
         assert flags[:3] == ["-q, --quiet", "-v, --verbose", "--log"] and len(flags) == 4, each.name
 
 
-def test_by_default_messages_are_lines_on_standard_error(command) -> None:
+def test_by_default_messages_are_lines_on_standard_error(command, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(progress, "FIRST_SECONDS", math.inf)  # a slow machine would say more
     result = command("run", *SMALL, "--no-report")
-    first, second = result.stderr.splitlines()
+    first, estimate, second = result.stderr.splitlines()
+    assert estimate.startswith("Estimate: between ")
     assert first == "1 of 1 cells to compute on cpu; records in run/records"
     assert re.fullmatch(r"\[1/1\] phantom-organ scratch knn 1 seed 0 test AUC 0\.\d{3} \(.+\)", second)
     assert result.stdout == ""

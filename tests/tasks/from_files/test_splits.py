@@ -361,7 +361,9 @@ def test_blank_images_join_no_patients(tmp_path: Path) -> None:
     card, _ = drafted(folder)
     splits = loaded(card)
     assert [len(split) for split in splits.values()] == [36, 12, 12]
-    assert splits["train"].groups is None and "equal another" not in said_of(card)
+    groups = np.concatenate([split.groups for split in splits.values() if split.groups is not None])
+    assert sorted(np.unique(groups, return_counts=True)[1]) == [3] * 20 and (groups < -1).all()
+    assert "equal another" not in said_of(card)
 
 
 def test_copies_of_files_without_patient_are_one_group_and_no_known_patient(tmp_path: Path) -> None:
