@@ -158,7 +158,7 @@ class RunConfig(TrainingConfig, frozen=True, kw_only=True, forbid_unknown_fields
         bool,
         field_meta(
             COMPARED,
-            "Train each seed on a resample of the labels, so that verdicts cover other training sets.",
+            "Train each seed on a resample of the labels; verdicts then roughly cover other training sets.",
         ),
     ] = False
     folds: Annotated[

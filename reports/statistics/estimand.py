@@ -37,7 +37,7 @@ def describe_estimand(
     if cross_validated:
         return f"{images}, {trainings}, other partitions and, approximately, other training sets of this size"
     if resampled:
-        return f"{images}, {trainings}, other training images like these"
+        return f"{images}, {trainings} and, approximately, other training images like these"
     if fraction >= SHARED_FRACTION:
         return f"{images}, {trainings}, for these training images"
     return f"{images}, {trainings}, other draws of the labels from this pool"

@@ -188,9 +188,10 @@ def test_two_runs_are_compared_and_shown(mednet_bench: CommandLine, finished: Pa
 
 def test_progress_is_plain_lines_with_the_time_left_outside_of_a_terminal(finished: Path):
     text = (finished.parent / "stderr").read_text()
-    first, estimate, *lines = text.splitlines()
+    first, *others = text.splitlines()
     assert first == "8 of 8 cells to compute on cpu; records in run/records"
-    assert estimate.startswith("Estimate: between ")
+    assert any(line.startswith("Estimate: between ") for line in others)
+    lines = [line for line in others if " test AUC " in line]  # a slow machine also says what it is at
     assert [line.split("]")[0] for line in lines] == [f"[{number}/8" for number in range(1, 9)]
     assert re.match(
         r"\[3/8\] about \d[\w ]* left: phantom-organ scratch knn 0.2 seed 3 test AUC 0\.\d{3} \(\d[\w ]*\)",

@@ -89,12 +89,12 @@ def pixels(job: PretrainConfig) -> Tensor:
 
 
 def seen(job: PretrainConfig) -> Iterator[tuple[Tensor, Tensor]]:
-    """The images and targets of each step, as they are drawn."""
+    """The inputs and targets of each step, as they reach the network."""
     trainer = PretrainTrainer(job)
     found: list[tuple[Tensor, Tensor]] = []
 
     def keep(batch: Tensor, numbers: Tensor, targets: Tensor) -> Tensor:
-        found.append((batch.float(), targets))
+        found.append((trainer.prepare.normalize(trainer.augment(batch.float(), numbers)), targets))
         return torch.zeros(())
 
     trainer._backward = keep  # type: ignore[method-assign]
