@@ -7,7 +7,7 @@ from pathlib import Path
 
 import msgspec
 
-from ...baselines.init import ABSENT, InitCard, InitRequest, MissingWeightsError
+from ...baselines.init import ABSENT, ArchArg, InitCard, InitRequest, MissingWeightsError
 from ...baselines.init_file import read_init_files
 from ...baselines.naming import ArchPairs, NamedInit, pair_with_archs, read_inits
 from ...baselines.weights.checkpoint import init_from_card
@@ -32,6 +32,8 @@ InitCards = dict[tuple[str, str, str], InitCard]
 """(task, arch, init) -> resolved init."""
 Fingerprints = Mapping[tuple[str, int], str]
 """(task, stored size) -> fingerprint of the data of a target or pretraining source; part of cell keys."""
+BuiltNetwork = tuple[str, int, tuple[tuple[str, ArchArg], ...]]
+"""Arch, input size in pixels, and the arguments of timm that an init's card adds."""
 PRETRAIN_FIELDS = ("pretrain_images", "pretrain_lr", "pretrain_batch", "weight_decay")
 
 
@@ -77,6 +79,11 @@ class ResolvedPlan:
     def card(self, cell: Cell) -> InitCard:
         """Return the init of a score cell."""
         return self.cards[cell.task, cell.arch, cell.init]
+
+    def network(self, cell: Cell) -> BuiltNetwork:
+        """Return what a cell's network is built from."""
+        card = self.card(cell) if cell.step == "score" else self.pretraining(cell)
+        return cell.arch, cell.input_size, card.arch_args
 
     def pretraining(self, cell: Cell) -> InitCard:
         """Return the init whose weights a pretrain cell trains."""
