@@ -52,6 +52,10 @@ class PretrainPlan:
 
 
 Derivation = Literal["meanvar", "shuffled", "partial"]
+ArchArg = bool | int | float | str
+"""Value of an argument of timm's `create_model`, as TOML writes it."""
+ABSENT = "missing:"
+"""Start of the identity of a stand-in for weights that are not on this machine."""
 
 
 @dataclass(frozen=True)
@@ -96,6 +100,11 @@ class InitCard:
         fingerprint_size: input size in pixels at which the fingerprint was computed.
         state_dict: which of the file's state dicts; "" where it holds one.
         objective: training objective, e.g. "supervised".
+        arch_args: arguments of timm beside the arch's name, as a card writes them, sorted by name.
+        pretraining_images: number of different images that the weights have seen; 0 if unknown.
+        started_from: the init whose weights the training continued, or a phrase; "scratch" for random
+            weights, "" if unknown.
+        recalled: facts of the card, by key, that were written from memory and not read at the source.
         origin: "here" for weights pretrained here, "card" for a checkpoint of the user's: either is one
             pretraining of many possible ones; "" for published or random weights.
     """
@@ -118,12 +127,21 @@ class InitCard:
     state_dict: str = ""
     objective: str = ""
     license: str = ""
+    arch_args: tuple[tuple[str, ArchArg], ...] = ()
+    pretraining_images: int = 0
+    started_from: str = ""
+    recalled: tuple[str, ...] = ()
     origin: Literal["", "here", "card"] = ""
 
     @property
     def random(self) -> bool:
         """Whether it has no pretraining."""
         return self.file is None
+
+    @property
+    def absent(self) -> bool:
+        """Whether it stands for weights that are not on this machine, in an estimate."""
+        return self.identity.startswith(ABSENT)
 
     @property
     def source(self) -> "InitCard":
@@ -134,7 +152,13 @@ class InitCard:
     def decisive(self) -> str:
         """JSON of all facts that decide the network's output, and of its corpora; part of every key."""
         facts = (self.identity, self.contract, self.excused, self.rename, self.corpora)
-        return msgspec.json.encode(facts).decode()
+        args = (self.arch_args,) if self.arch_args else ()
+        return msgspec.json.encode((*facts, *args)).decode()
+
+    @property
+    def corpora_recalled(self) -> bool:
+        """Whether the corpora are from memory, so that contamination is never more than possible."""
+        return "corpora" in self.recalled
 
 
 def contract_of(start: InitCard | None) -> InputSpec:
@@ -156,6 +180,7 @@ class InitRequest:
         budget: description of the pretraining budget, e.g. ``"images=24000 lr=0.001"``; it is hashed.
         cache: folder for weights pretrained here.
         paths: every PATH of ``--inits``, by init, for an init that starts from another.
+        variant: what follows the family, as in `imagenet/dino`; "" for the family's default.
     """
 
     task: Task
@@ -169,6 +194,7 @@ class InitRequest:
     cache: Path
     images: int = 0
     paths: Mapping[str, Path] = field(default_factory=dict)
+    variant: str = ""
 
 
 class MissingWeightsError(UserError):

@@ -10,8 +10,9 @@ from __future__ import annotations
 import re
 from collections.abc import Collection
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from ..core.errors import unknown_name_error
 from ..tasks.task import UNDECLARED
 
 if TYPE_CHECKING:
@@ -131,6 +132,35 @@ RECIPES = frozenset(_RECIPES.split())
 Segment Anything; "400m" and "2pt5b" are sizes of MetaCLIP."""
 _SIZES = re.compile(r"[ers]?\d+(ep|e)?|patch\d+")
 """Epochs and sizes in pixels: "e300", "r224", "300ep", "384", "patch16"."""
+
+
+def check_tag(arch: str, tag: str) -> None:
+    """Raise `UserError` where timm has no weights with this tag for an arch."""
+    import timm
+
+    tags = [name.partition(".")[2] for name in timm.list_pretrained(f"{arch}.*")]
+    if tag not in tags:
+        raise unknown_name_error(f"tag of timm's weights for {arch} called", tag, tags)
+
+
+def describe_tag(tag: str) -> dict[str, list[Any]]:
+    """Return what is declared of all of timm's weights with a tag, and their archs; one entry per variety.
+
+    `UserError` where no arch has the tag.
+    """
+    import timm
+
+    names = [name for name in timm.list_pretrained() if name.partition(".")[2] == tag]
+    if not names:
+        tags = {name.partition(".")[2] for name in timm.list_pretrained()}
+        raise unknown_name_error("tag of timm's weights called", tag, tags)
+    declared = [declare_tag(cfg) for name in names if (cfg := timm.get_pretrained_cfg(name))]
+    return {
+        "corpora": list(dict.fromkeys(each.corpora for each in declared)),
+        "objectives": list(dict.fromkeys(each.objective for each in declared)),
+        "licenses": list(dict.fromkeys(each.license for each in declared)),
+        "archs": [name.partition(".")[0] for name in names],
+    }
 
 
 def declare_tag(cfg: PretrainedCfg) -> WeightDeclaration:

@@ -104,7 +104,8 @@ class PlannedRun:
     def warnings(self) -> list[str]:
         """Return doubts about the waiting cells; `UserError` for tasks with too few patients for folds."""
         checks = (run.task_folds.fold_warnings, run.preflight.equal_fraction_warnings) if self.waiting else ()
-        return [warning for check in checks for warning in check(self.resolved, self.waiting)]
+        about_cells = [warning for check in checks for warning in check(self.resolved, self.waiting)]
+        return run.preflight.weights_warnings(self.resolved) + about_cells
 
     def estimate(self) -> "run.estimate.PlanEstimate | None":
         """Estimate what the waiting cells take, after timing every network; None without any."""
@@ -203,6 +204,8 @@ def log_failures(failed: Sequence[Record], config: RunConfig) -> None:
 
 def _check(resolved: ResolvedPlan, waiting: list[PlannedCell]) -> None:
     """Log warnings and notes about a run; `UserError` where it cannot work."""
+    for warning in run.preflight.weights_warnings(resolved):
+        _LOG.warning(f"warning: {warning}")
     before = run.preflight.check_before_run, run.preflight.equal_fraction_warnings
     for check in (run.task_folds.fold_warnings, *before):
         for warning in check(resolved, waiting):

@@ -1,6 +1,7 @@
 """Verified, resumable downloads, bounded in time and size."""
 
 import errno
+import hashlib
 import http.client
 import os
 import re
@@ -12,9 +13,10 @@ import time
 import urllib.error
 import urllib.parse
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from email.message import Message
 from pathlib import Path
 from typing import BinaryIO
 
@@ -58,6 +60,53 @@ class RetryPolicy:
     wait: float = 1.0
     window: float = 60.0
     pace: float = 10_000.0
+
+
+@dataclass(frozen=True)
+class RemoteFile:
+    """A published file, and what to say where it cannot be had.
+
+    Attributes:
+        url: an http or https address.
+        digest: hexadecimal MD5 or SHA-256 of the file; "" where none is published.
+        most: size limit in bytes; 0 if unknown.
+        version: changes with the content of a file without digest, so that no pieces of two files are joined.
+        token: sent to the first server only, never to one that it redirects to.
+        variable: where the address comes from.
+        cure: what a user can do, as a clause.
+        denied: sentence for the answers 401 and 403; "" if the file is open.
+    """
+
+    url: str
+    digest: str
+    most: int = 0
+    version: str = ""
+    token: str = field(default="", repr=False)
+    variable: str = "MEDNET_BENCH_MIRROR"
+    cure: str = "name another server in MEDNET_BENCH_MIRROR"
+    denied: str = ""
+
+    def __str__(self) -> str:
+        return self.url
+
+    @property
+    def tag(self) -> str:
+        """Eight digits that differ for other content; part of the name of a partial file."""
+        return self.digest[:8] or hashlib.sha256(f"{self.url} {self.version}".encode()).hexdigest()[:8]
+
+    def fault_of(self, path: Path) -> str:
+        """Return how the hash of a file differs from the published one; "" if equal or not published."""
+        algorithm = "sha256" if len(self.digest) == 64 else "md5"
+        found = file_hash(path, algorithm) if self.digest else ""
+        name = algorithm.upper().replace("SHA", "SHA-")
+        return "" if found == self.digest else f"{name} {found} instead of {self.digest}"
+
+    def request(self, headers: Mapping[str, str], method: str = "GET") -> urllib.request.Request:
+        """Return a request for the file."""
+        request = urllib.request.Request(self.url, headers=dict(headers), method=method)
+        if self.token:
+            request.add_unredirected_header("Authorization", f"Bearer {self.token}")
+        return request
 
 
 class _CutError(Exception):
@@ -111,18 +160,26 @@ def download_file(
     patience: RetryPolicy | None = None,
     most: int = 0,
 ) -> Path:
-    """Download a file to `target`, which appears only with the right MD5; processes take turns.
+    """Download a file whose MD5 is published to `target`; see `download_remote`."""
+    return download_remote(RemoteFile(url, md5, most), target, progress, patience)
 
-    Partial content is kept in ``<target>.<md5>.part`` and resumed by HTTP Range, in this or the next run. A
+
+def download_remote(
+    remote: RemoteFile,
+    target: Path,
+    progress: DownloadProgress | None = None,
+    patience: RetryPolicy | None = None,
+) -> Path:
+    """Download a file to `target`, which appears only with the right hash; processes take turns.
+
+    Partial content is kept in ``<target>.<hash>.part`` and resumed by HTTP Range, in this or the next run. A
     server that ignores Range restarts it.
 
     Args:
-        url: an http or https address.
+        remote: address, hash and limits.
         target: path of the file.
-        md5: its hexadecimal sum.
         progress: called for every block.
         patience: the time limits.
-        most: size limit in bytes; 0 if unknown.
 
     Raises:
         OfflineError: no connection within `patience.connect` seconds.
@@ -132,37 +189,79 @@ def download_file(
     patience = patience or RetryPolicy()
     report = progress or (lambda name, done, total: None)
     with claim_lock(target.with_name(f".{target.name}.lock"), wait=True):
-        if target.is_file() and file_hash(target, "md5") == md5:
+        if target.is_file() and remote.fault_of(target) == "":
             return target  # downloaded by another process
-        _check_connection(url, patience.connect)
-        part = target.with_name(f"{target.name}.{md5[:8]}.part")
-        _fill_part(url, part, md5, report, patience, most or _UNKNOWN)
+        _check_connection(remote, patience.connect)
+        part = target.with_name(f"{target.name}.{remote.tag}.part")
+        _fill_part(remote, part, report, patience)
         part.replace(target)
         return target
 
 
-def _fill_part(
-    url: str, part: Path, md5: str, report: DownloadProgress, patience: RetryPolicy, most: int
-) -> None:
-    """Complete `part` and check its MD5; a wrong file is deleted."""
+def with_published_hash(remote: RemoteFile, patience: RetryPolicy | None = None) -> RemoteFile:
+    """Ask the server for the SHA-256, size and version of a file, without its content.
+
+    A model hub states the SHA-256 of large files; other servers state at most a version. A server that does
+    not answer such a request leaves `remote` as it is.
+
+    Raises:
+        OfflineError: no connection within `patience.connect` seconds.
+        UserError: the file is gated, or not there.
+    """
+    patience = patience or RetryPolicy()
+    _check_connection(remote, patience.connect)
+    redirects = _Redirects()
+    headers = {"User-Agent": "mednet-bench", "Accept-Encoding": "identity"}
+    try:
+        opener = urllib.request.build_opener(redirects)
+        with opener.open(remote.request(headers, "HEAD"), timeout=patience.read) as answer:
+            seen = [*redirects.seen, answer.headers]
+    except urllib.error.HTTPError as error:
+        error.close()
+        if error.code in (401, 403, 404, 410):
+            raise _refusal(remote, error) from error
+        return remote
+    except (OSError, http.client.HTTPException, ValueError):
+        return remote  # the download itself says what is wrong, and tries again
+    linked = next((each for each in seen if each.get("X-Linked-Etag")), Message())
+    digest = linked.get("X-Linked-Etag", "").strip('"').lower()
+    size = linked.get("X-Linked-Size", "")
+    return replace(
+        remote,
+        digest=remote.digest or (digest if re.fullmatch("[0-9a-f]{64}", digest) else ""),
+        most=remote.most or (int(size) if re.fullmatch("[0-9]{1,18}", size) else 0),
+        version=f"{seen[-1].get('ETag', '')} {seen[-1].get('Content-Length', '')}",
+    )
+
+
+def _refusal(remote: RemoteFile, error: urllib.error.HTTPError) -> UserError:
+    if error.code in (401, 403) and remote.denied:
+        return UserError(remote.denied)
+    return UserError(
+        f"{remote} answers HTTP {error.code} ({error.reason}): {remote.cure}, or put the file into a data "
+        "folder by hand."
+    )
+
+
+def _fill_part(remote: RemoteFile, part: Path, report: DownloadProgress, patience: RetryPolicy) -> None:
+    """Complete `part` and check its hash; a wrong file is deleted."""
     resumed = part.exists()
-    resumed |= _transfer(url, part, report, patience, most)
-    found = file_hash(part, "md5")
-    if found != md5 and resumed:  # the pieces may be of different files: once more, in one piece
+    resumed |= _transfer(remote, part, report, patience)
+    fault = remote.fault_of(part)
+    if fault and resumed:  # the pieces may be of different files: once more, in one piece
         part.unlink()
-        _transfer(url, part, report, patience, most)
-        found = file_hash(part, "md5")
-    if found != md5:
+        _transfer(remote, part, report, patience)
+        fault = remote.fault_of(part)
+    if fault:
         part.unlink()
         raise UserError(
-            f"{url} serves another file than published (MD5 {found} instead of {md5}): try later, or "
-            "name another server in MEDNET_BENCH_MIRROR."
+            f"{remote} serves another file than published ({fault}): try later, or {remote.cure}."
         )
 
 
-def _check_connection(url: str, seconds: float) -> None:
+def _check_connection(remote: RemoteFile, seconds: float) -> None:
     """Connect once, to detect a missing network early."""
-    place, scheme = _host_and_port(url, "MEDNET_BENCH_MIRROR"), url.partition(":")[0]
+    place, scheme = _host_and_port(remote.url, remote.variable), remote.url.partition(":")[0]
     proxy = urllib.request.getproxies().get(scheme)
     if proxy and not urllib.request.proxy_bypass(place[0]):
         place = _host_and_port(proxy if "://" in proxy else f"//{proxy}", f"{scheme}_proxy")
@@ -181,10 +280,7 @@ def _check_connection(url: str, seconds: float) -> None:
     thread.join(seconds)
     reason = outcome[0] if outcome else f"no answer in {seconds:g} s"
     if reason:
-        raise OfflineError(
-            f"Cannot reach {place[0]} ({reason}): check the network, or name another server in "
-            "MEDNET_BENCH_MIRROR."
-        )
+        raise OfflineError(f"Cannot reach {place[0]} ({reason}): check the network, or {remote.cure}.")
 
 
 def _host_and_port(url: str, origin: str) -> tuple[str, int]:
@@ -197,15 +293,15 @@ def _host_and_port(url: str, origin: str) -> tuple[str, int]:
     return address.hostname or "", port or (443 if address.scheme == "https" else 80)
 
 
-def _transfer(url: str, part: Path, report: DownloadProgress, patience: RetryPolicy, most: int) -> bool:
+def _transfer(remote: RemoteFile, part: Path, report: DownloadProgress, patience: RetryPolicy) -> bool:
     """Complete `part`; returns whether it took more than one request."""
     failures, cut = 0, False
     largest = part.stat().st_size if part.exists() else 0
     while True:
-        watch = _Watch(most)
+        watch = _Watch(remote.most or _UNKNOWN)
         try:
             _run_watched_transfer(
-                lambda watch=watch: _receive(url, part, report, patience.read, watch), watch, patience
+                lambda watch=watch: _receive(remote, part, report, patience.read, watch), watch, patience
             )
             return cut
         except _CutError as error:
@@ -215,7 +311,7 @@ def _transfer(url: str, part: Path, report: DownloadProgress, patience: RetryPol
             largest = max(largest, size)
             if failures >= patience.tries:
                 raise UserError(
-                    f"The download of {url} failed {failures} times ({error}): run the same command again "
+                    f"The download of {remote} failed {failures} times ({error}): run the same command again "
                     "later, it resumes where it stopped."
                 ) from error
             time.sleep(patience.wait * 2 ** (failures - 1))
@@ -252,16 +348,26 @@ def _run_watched_transfer(receive: Callable[[], None], watch: _Watch, patience: 
 
 
 class _Redirects(urllib.request.HTTPRedirectHandler):
-    """Follows redirects to http and https only."""
+    """Follows redirects to http and https only, and keeps the headers of every answer on the way."""
+
+    def __init__(self) -> None:
+        self.seen: list[Message] = []
 
     def redirect_request(self, req, fp, code, msg, headers, newurl):  # type: ignore[no-untyped-def]
         """Return the next request, or None to make the redirect an error; ValueError for a bad port."""
+        self.seen.append(headers)
         address = urllib.parse.urlsplit(newurl)
         known = address.scheme in ("http", "https") and address.port != 0
-        return super().redirect_request(req, fp, code, msg, headers, newurl) if known else None
+        following = super().redirect_request(req, fp, code, msg, headers, newurl) if known else None
+        token = req.unredirected_hdrs.get("Authorization")
+        if following:
+            following.method = req.get_method()  # urllib would turn HEAD into GET
+        if following and token and address[:2] == urllib.parse.urlsplit(req.full_url)[:2]:
+            following.add_unredirected_header("Authorization", token)
+        return following
 
 
-def _receive(url: str, part: Path, report: DownloadProgress, timeout: float, watch: _Watch) -> None:
+def _receive(remote: RemoteFile, part: Path, report: DownloadProgress, timeout: float, watch: _Watch) -> None:
     """Make one request and append the content to `part`."""
     have = part.stat().st_size if part.exists() else 0
     have = have if have <= watch.most else 0
@@ -270,10 +376,10 @@ def _receive(url: str, part: Path, report: DownloadProgress, timeout: float, wat
         headers["Range"] = f"bytes={have}-"
     try:
         opener = urllib.request.build_opener(_Redirects)
-        with opener.open(urllib.request.Request(url, headers=headers), timeout=timeout) as answer:
+        with opener.open(remote.request(headers), timeout=timeout) as answer:
             whole = answer.headers.get("Content-Range", "").startswith(f"bytes {have}-")
             start = have if answer.status == 206 and whole else 0
-            length = _remaining_bytes(url, answer.headers.get("Content-Length"), start, watch.most)
+            length = _remaining_bytes(remote, answer.headers.get("Content-Length"), start, watch.most)
             _check_room(part, length)
             with watch.guard_change():
                 file = part.open("r+b" if start else "wb")
@@ -283,15 +389,14 @@ def _receive(url: str, part: Path, report: DownloadProgress, timeout: float, wat
         if done > watch.most:
             with watch.guard_change():
                 part.unlink()
-            raise _too_large_error(url, f"more than {watch.most:,} bytes", watch.most)
+            raise _too_large_error(remote, f"more than {watch.most:,} bytes", watch.most)
         if length and done < total:
             raise _CutError(f"cut after {done} of {total} bytes")
     except urllib.error.HTTPError as error:
-        _handle_http_error(url, part, have, watch, error)
+        _handle_http_error(remote, part, have, watch, error)
     except (ValueError, OverflowError, http.client.InvalidURL) as error:  # a bad port, host or character
         raise UserError(
-            f"{url} leads to something that is no address ({error}): name another server in "
-            "MEDNET_BENCH_MIRROR."
+            f"{remote} leads to something that is no address ({error}): {remote.cure}."
         ) from error
     except (OSError, http.client.HTTPException) as error:
         if isinstance(error, OSError) and error.errno in _FULL:
@@ -301,30 +406,25 @@ def _receive(url: str, part: Path, report: DownloadProgress, timeout: float, wat
         reason = getattr(error, "reason", error)
         if isinstance(reason, ssl.SSLCertVerificationError):  # trying again would not help
             raise OfflineError(
-                f"Cannot trust {url} ({reason.verify_message}): check clock and proxy."
+                f"Cannot trust {remote} ({reason.verify_message}): check clock and proxy."
             ) from error
         raise _CutError(str(reason) or type(error).__name__) from error
 
 
-def _remaining_bytes(url: str, declared: str | None, start: int, most: int) -> int:
+def _remaining_bytes(remote: RemoteFile, declared: str | None, start: int, most: int) -> int:
     """Return the declared number of bytes to come, 0 if undeclared; `UserError` if it is absurd."""
     digits = (declared or "0").strip()
     if not re.fullmatch("[0-9]+", digits):
-        raise UserError(
-            f"{url} declares a length that is no number: name another server in MEDNET_BENCH_MIRROR."
-        )
+        raise UserError(f"{remote} declares a length that is no number: {remote.cure}.")
     if len(digits) > 19:  # int refuses thousands of digits
-        raise _too_large_error(url, f"a number of bytes with {len(digits):,} digits", most)
+        raise _too_large_error(remote, f"a number of bytes with {len(digits):,} digits", most)
     if start + int(digits) > most:
-        raise _too_large_error(url, f"{start + int(digits):,} bytes", most)
+        raise _too_large_error(remote, f"{start + int(digits):,} bytes", most)
     return int(digits)
 
 
-def _too_large_error(url: str, size: str, most: int) -> UserError:
-    return UserError(
-        f"{url} sends {size}, and the published file has at most {most:,}: name another server in "
-        "MEDNET_BENCH_MIRROR."
-    )
+def _too_large_error(remote: RemoteFile, size: str, most: int) -> UserError:
+    return UserError(f"{remote} sends {size}, and the published file has at most {most:,}: {remote.cure}.")
 
 
 def _copy_blocks(
@@ -347,7 +447,9 @@ def _copy_blocks(
     return done
 
 
-def _handle_http_error(url: str, part: Path, have: int, watch: _Watch, error: urllib.error.HTTPError) -> None:
+def _handle_http_error(
+    remote: RemoteFile, part: Path, have: int, watch: _Watch, error: urllib.error.HTTPError
+) -> None:
     """Return if nothing is left to fetch, else raise `_CutError` for a retry or `UserError`."""
     error.close()
     if error.code == 416 and have:
@@ -360,13 +462,9 @@ def _handle_http_error(url: str, part: Path, have: int, watch: _Watch, error: ur
         raise _CutError(f"HTTP {error.code}") from error
     if 300 <= error.code < 400:
         raise UserError(
-            f"{url} redirects in a circle, or to an address that is neither http nor https: name another "
-            "server in MEDNET_BENCH_MIRROR."
+            f"{remote} redirects in a circle, or to an address that is neither http nor https: {remote.cure}."
         ) from error
-    raise UserError(
-        f"{url} answers HTTP {error.code} ({error.reason}): name another server in MEDNET_BENCH_MIRROR, or "
-        "put the file into a data folder by hand."
-    ) from error
+    raise _refusal(remote, error) from error
 
 
 def _check_room(part: Path, length: int) -> None:

@@ -205,17 +205,18 @@ class Task(TaskCard):
         """Name, source group and parents in lower case, for the relations of the catalog."""
         return frozenset(word.casefold() for word in (self.name, self.source_group, *self.parents))
 
-    def contamination(self, corpora: Iterable[str]) -> ProvenanceOverlap:
+    def contamination(self, corpora: Iterable[str], recalled: bool = False) -> ProvenanceOverlap:
         """Return whether corpora may hold images of this task, with the evidence.
 
         Accepts every spelling of the catalog; a family name (``"medmnist"``) stands for all its members.
+        Where the corpora of weights are `recalled` from memory, nothing is more than possible.
         """
         family = self.family.casefold()
-        return provenance_overlap(self.origin, corpora, (family, f"{family}-v2"))
+        return provenance_overlap(self.origin, corpora, (family, f"{family}-v2"), recalled)
 
-    def overlap(self, corpora: Iterable[str]) -> tuple[str, ...]:
-        """Return the declared corpora that hold, or are, images of this task."""
-        reasons = self.contamination(corpora).reasons
+    def overlap(self, corpora: Iterable[str], recalled: bool = False) -> tuple[str, ...]:
+        """Return the declared corpora that hold, or are, images of this task; arguments as above."""
+        reasons = self.contamination(corpora, recalled).reasons
         return tuple(sorted(reason.corpus for reason in reasons if reason.level == "declared"))
 
     @property

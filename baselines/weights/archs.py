@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from ...core.errors import UserError, unknown_name_error
+from ..init import ArchArg
 
 if TYPE_CHECKING:  # importing torch takes seconds, and `ls` does not need it
     from torch import nn
@@ -14,16 +16,19 @@ CIFAR_STEMS = {"resnet18_cifar": "resnet18", "resnet50_cifar": "resnet50"}
 """MedMNIST v2's own networks (Yang et al. 2023, `models.py`): 3x3 first convolution, no max-pooling."""
 
 
-def build_backbone(arch: str, input_size: int, classes: int = 0) -> nn.Module:
+def build_backbone(
+    arch: str, input_size: int, classes: int = 0, args: Mapping[str, ArchArg] | None = None
+) -> nn.Module:
     """Build a network with fresh random weights, without its classifier.
 
     Args:
         arch: timm architecture name or one of `CIFAR_STEMS`.
         input_size: in pixels, of the square input.
         classes: 0 for pooled features [batch, features]; otherwise timm's classifier is kept.
+        args: arguments of timm beside the name; layers are named as in `timm.layers`.
 
     Raises:
-        UserError: the name is unknown, or the network does not take this input size.
+        UserError: the name or an argument is unknown, or the network does not take this input size.
     """
     import timm
     import torch
@@ -36,11 +41,29 @@ def build_backbone(arch: str, input_size: int, classes: int = 0) -> nn.Module:
         return model
     if not timm.is_model(arch):
         raise unknown_name_error("architecture", arch, [*timm.list_models(), *CIFAR_STEMS])
-    return timm.create_model(arch, num_classes=classes, **_flexible_size(arch, input_size))
+    given = {name: _timm_value(value) for name, value in (args or {}).items()}
+    native = int(given.get("img_size", 0))
+    try:
+        return timm.create_model(
+            arch, num_classes=classes, **{**_flexible_size(arch, input_size, native), **given}
+        )
+    except TypeError as error:
+        if not given:
+            raise
+        raise UserError(
+            f"{arch} cannot be built with {', '.join(given)} ({error}): correct arch_args in the card."
+        ) from error
 
 
-def _flexible_size(arch: str, input_size: int) -> dict[str, Any]:
-    """Return timm's arguments for a transformer at another input size than its native one.
+def _timm_value(value: ArchArg) -> Any:
+    """Return the layer of `timm.layers` that a text names, else the value itself."""
+    from timm import layers
+
+    return getattr(layers, value, value) if isinstance(value, str) and value[:1].isupper() else value
+
+
+def _flexible_size(arch: str, input_size: int, native: int = 0) -> dict[str, Any]:
+    """Return timm's arguments for a transformer at another input size than its native one in pixels.
 
     The position embedding keeps its native shape, as strict loading needs, and is resampled in the forward
     pass.
@@ -51,16 +74,17 @@ def _flexible_size(arch: str, input_size: int) -> dict[str, Any]:
     from timm.models import model_entrypoint
 
     cfg = timm.get_pretrained_cfg(arch)
-    if cfg is None or not cfg.fixed_input_size or cfg.input_size[-1] == input_size:
+    if cfg is None or not cfg.fixed_input_size:
+        return {}
+    native = native or cfg.input_size[-1]
+    if native == input_size:
         return {}
     module = inspect.getmodule(model_entrypoint(arch))
     if module is not None and "dynamic_img_size" in inspect.getsource(module):
         # Swin pads its windows by itself and does not know the second argument
         pad = {} if "swin" in module.__name__ else {"dynamic_img_pad": True}
         return {"dynamic_img_size": True, **pad}
-    raise UserError(
-        f"{arch} takes only {cfg.input_size[-1]} px inputs: pass --input-size {cfg.input_size[-1]}."
-    )
+    raise UserError(f"{arch} takes only {native} px inputs: pass --input-size {native}.")
 
 
 def check_input_size(arch: str, input_size: int) -> None:

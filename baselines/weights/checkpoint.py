@@ -1,6 +1,7 @@
 """Users' own checkpoints, each described by a TOML card."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -8,8 +9,8 @@ import msgspec
 
 from ...core.errors import UserError
 from ...core.files import sha256_file, write_bytes
-from ...core.toml_files import as_card, read_toml
-from ..init import InitCard, InitRequest, InputSpec
+from ...core.toml_files import as_card, check_keys, read_toml
+from ..init import ArchArg, InitCard, InitRequest, InputSpec
 from .load_state_dict import refuse_other_kinds
 
 EXAMPLE = """name = "my-mednet"
@@ -39,6 +40,8 @@ class CheckpointCard(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     """Of the weights, relative to the card."""
     sha256: str
     arch: str
+    arch_args: dict[str, ArchArg] = {}
+    """Arguments of timm beside the name, such as init_values = 1e-5 or mlp_layer = "SwiGLUPacked"."""
     input: InputSpec
     corpora: tuple[str, ...]
     """Ids of every data set that the weights have seen."""
@@ -47,6 +50,14 @@ class CheckpointCard(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     variant: str = ""
     license: str = ""
     citation: str = ""
+    objective: str = ""
+    """Training objective, such as "supervised" or "self-supervised DINO"."""
+    images: int = 0
+    """Number of different images that the weights have seen; 0 if unknown."""
+    started_from: str = ""
+    """Init that the training continued, such as "imagenet"; "scratch" for random weights; "" if unknown."""
+    recalled: tuple[str, ...] = ()
+    """Keys of this card whose values are from memory, not read at the source."""
     excused: tuple[str, ...] = ()
     """Prefixes of tensors that may be left over beside the arch's classifier, as named in the file."""
     state_dict: str = ""
@@ -72,9 +83,15 @@ def read_checkpoint_card(path: Path) -> CheckpointCard:
     if not path.is_file():
         raise UserError(f"There is no card at {path}: write one there, for example:", EXAMPLE)
     card = as_card(path, read_toml(path), CheckpointCard)
+    check_recalled(path, card)
     if card.fingerprint and card.input_size < 1:
         raise UserError(f"{path} has a fingerprint without the side at which it was taken: add input_size.")
     return card
+
+
+def check_recalled(path: Path, card: CheckpointCard) -> None:
+    """Raise `UserError` where `recalled` names what is no key of the card."""
+    check_keys(path, card.recalled, type(card).__struct_fields__)
 
 
 def write_card(card: CheckpointCard, path: Path, remarks: Sequence[str] = ()) -> None:
@@ -134,6 +151,11 @@ def from_checkpoint(name: str, path: Path, request: InitRequest) -> InitCard:
         raise UserError(
             f"{file} does not hash to the sha256 of {card_at} (it is {digest}): correct the card."
         )
+    return replace(init_from_card(card, name, file, digest), origin="card")
+
+
+def init_from_card(card: CheckpointCard, name: str, file: Path, digest: str) -> InitCard:
+    """Return the init called `name` that a card describes, with the weights `file` of this sha256."""
     return InitCard(
         name=name,
         label=f"checkpoint {card.name}",
@@ -147,6 +169,10 @@ def from_checkpoint(name: str, path: Path, request: InitRequest) -> InitCard:
         corpora=tuple(dict.fromkeys((*card.corpora, *(corpus.id for corpus in card.corpus)))),
         fingerprint=card.fingerprint,
         fingerprint_size=card.input_size,
+        objective=card.objective,
         license=card.license,
-        origin="card",
+        arch_args=tuple(sorted(card.arch_args.items())),
+        pretraining_images=card.images,
+        started_from=card.started_from,
+        recalled=card.recalled,
     )

@@ -51,7 +51,7 @@ def load_backbone(card: InitCard, arch: str, input_size: int, seed: int) -> Load
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        model = build_backbone(arch, input_size)
+        model = build_backbone(arch, input_size, args=dict(card.arch_args))
     if card.file is None:
         return LoadedBackbone(model, f"random:{seed}")
     if not card.file.is_file():
@@ -70,7 +70,7 @@ def load_backbone(card: InitCard, arch: str, input_size: int, seed: int) -> Load
         )
     tensors = read_tensors(card.file, card.state_dict)
     if card.rename == "order":
-        names = build_backbone(arch, input_size, classes=1000).state_dict()
+        names = build_backbone(arch, input_size, 1000, dict(card.arch_args)).state_dict()
         tensors = rename_by_order(tensors, names, card.name)
     random = {name: tensor.clone() for name, tensor in model.state_dict().items()} if card.transform else {}
     origin = f"{card.name} ({card.file})"
@@ -88,7 +88,7 @@ def load_backbone(card: InitCard, arch: str, input_size: int, seed: int) -> Load
 def _check_fingerprint(card: InitCard, arch: str, input_size: int, model: nn.Module, origin: str) -> None:
     """Check the card's fingerprint at its own input size; `UserError` where it differs."""
     if card.fingerprint_size != input_size:  # some networks take only the size that they are built for
-        native = build_backbone(arch, card.fingerprint_size)
+        native = build_backbone(arch, card.fingerprint_size, args=dict(card.arch_args))
         native.load_state_dict(model.state_dict())
         model = native
     check_fingerprint(model, card.contract, card.fingerprint_size, card.fingerprint, origin)

@@ -23,8 +23,12 @@ def resolve_start(settings: PretrainSettings, corpus: Corpus, places: DataLocati
         variant=corpus.variant, source_group="", parents=(), license="", citation="",
         source=None,  # type: ignore[arg-type]  # nothing is loaded for it
     )  # fmt: skip
-    (named,) = read_inits([word])
-    if named.base != "imagenet" and named.base not in named.paths:
-        raise UserError(f"--from {word}: it names no weights: pass scratch, imagenet or NAME=CARD.toml.")
+    named, *others = read_inits([word])
+    if others:
+        raise UserError(f"--from {word}: it names a group: pass one of its checkpoints.")
+    if named.parts.family not in ("imagenet", "zoo") and named.base not in named.paths:
+        raise UserError(
+            f"--from {word}: it names no weights: pass scratch, imagenet, zoo/NAME or NAME=CARD.toml."
+        )
     size = settings.input_size
     return named(InitRequest(task, settings.arch, size, size, (), places, None, "", cache_folder()))

@@ -15,7 +15,7 @@ from ..pretraining.sources import HELD_OUT, HELD_OUT_MOST
 from ..schema.plan import Cell, PlannedCell
 from ..training.protocol import PROTOCOLS, CostEstimate, SolverProblem, SolverWork
 from ..training.subsets import subset_size
-from .planner import ResolvedPlan
+from .planner import BuiltNetwork, ResolvedPlan
 
 SCORE_BYTES, LABEL_BYTES = 3.8, 0.6
 """Of a probability and of a label in the compressed predictions."""
@@ -68,7 +68,7 @@ class CellCost:
 class CostCounter:
     """Counts the costs of a plan's cells; every network's features count once."""
 
-    def __init__(self, resolved: ResolvedPlan, shapes: dict[tuple[str, int], NetworkShape]) -> None:
+    def __init__(self, resolved: ResolvedPlan, shapes: dict[BuiltNetwork, NetworkShape]) -> None:
         self.resolved, self.shapes = resolved, shapes
         self.features: dict[tuple[object, ...], int] = {}
         """Bytes of the features of each (task, network, weights)."""
@@ -77,6 +77,10 @@ class CostCounter:
         """Yield the cost of each cell."""
         for planned in waiting:
             yield self._pretrain(planned) if planned.cell.step == "pretrain" else self._score(planned)
+
+    def shape(self, cell: Cell) -> NetworkShape:
+        """Return the facts of a cell's network."""
+        return self.shapes[self.resolved.network(cell)]
 
     def _pretrain(self, planned: PlannedCell) -> CellCost:
         card = self.resolved.pretraining(planned.cell)
@@ -107,7 +111,7 @@ class CostCounter:
         if not protocol.frozen:
             trainings = len(recipe.lr_grid) if "lr_grid" in protocol.recipe_fields else 1
             return CellCost(planned, task, work, work.batch or recipe.batch_size, trainings)
-        width = self.shapes[cell.arch, cell.input_size].features
+        width = self.shape(cell).features
         outputs = 1 if task.kind == "binary" else len(task.classes)
         problem = SolverProblem(train, val, whole[2], outputs, width)
         solve = getattr(protocol, "solver_work", None)
@@ -137,7 +141,7 @@ def count_disk(counter: CostCounter, costs: Sequence[CellCost]) -> dict[str, int
     found["features"] = sum(counter.features.values())
     for cost in costs:
         if cost.cell.step == "pretrain" and cost.batch:
-            found["weights"] += 4 * counter.shapes[cost.cell.arch, cost.cell.input_size].parameters
+            found["weights"] += 4 * counter.shape(cost.cell).parameters
     places = replace(resolved.places, assumed=None)
     files = missing_files(resolved.tasks.values(), resolved.request.size, places)
     found["downloads"] = sum(file.bytes_at_most for file in files)

@@ -84,8 +84,8 @@ def estimate_plan(
     probe: MachineProbe | None = None,
 ) -> PlanEstimate:
     """Estimate the waiting cells; measures each network among them for a few seconds."""
-    networks = {(planned.cell.arch, planned.cell.input_size) for planned in waiting}
-    counter = CostCounter(resolved, {network: network_shape(*network) for network in sorted(networks)})
+    networks = {resolved.network(planned.cell) for planned in waiting}
+    counter = CostCounter(resolved, {network: network_shape(*network) for network in networks})
     costs = list(counter.count(waiting))
     timer = _CellTimer(counter, costs, probe or MachineProbe(device))
     with show_phase("measuring the speed of this machine for the estimate"):
@@ -132,7 +132,7 @@ class _CellTimer:
         self._repeats: Counter[ProbedNetwork] = Counter()
         for cost in costs:
             per_step = max(1, cost.batch)
-            self._repeats[_probed(cost)] += math.ceil((cost.work.trained + cost.work.seen) / per_step)
+            self._repeats[self._probed(cost)] += math.ceil((cost.work.trained + cost.work.seen) / per_step)
         self._read: set[tuple[str, int]] = set()
 
     def seconds(self, cost: CellCost) -> SecondsRange:
@@ -140,14 +140,14 @@ class _CellTimer:
         work, fixed = cost.work, cost.work.solver_seconds + self._reading(cost)
         least, computing = work.least_share, 0.0
         if cost.trainings:
-            probed = _probed(cost)
+            probed = self._probed(cost)
             repeats = max(2, round(PROBED_SHARE * self._repeats[probed]))
             recipe, contract = self._recipe_and_contract(cost)
             times = self.probe.network(probed, cost.task, contract, recipe, repeats)
             computing = cost.steps * times.step + work.seen * times.image
             fixed += cost.trainings * times.start
         if cost.solver:
-            width = self.counter.shapes[cost.cell.arch, cost.cell.input_size].features
+            width = self.counter.shape(cost.cell).features
             fixed += cost.solver.multiply_adds / self.probe.multiply_adds(width, cost.solver.columns)
         expected = least + STOP_SHARE * (1 - least)
         return SecondsRange(
@@ -171,18 +171,18 @@ class _CellTimer:
         pixels = cost.cell.size**2 * (3 if cost.task.variant == "color" else 1)
         return sum(self.counter.resolved.split_sizes(*place)) * pixels / READ_RATE
 
-
-def _probed(cost: CellCost) -> ProbedNetwork:
-    """Return what is measured for a cell: a pretraining counts as a fine-tuning with its batch."""
-    cell = cost.cell
-    trains = not (cell.protocol and PROTOCOLS[cell.protocol].frozen)
-    same = Cell(
-        task="",
-        size=cell.size,
-        input_size=cell.input_size,
-        arch=cell.arch,
-        init="",
-        protocol=cell.protocol or "finetune",
-        protocol_options=cell.protocol_options,
-    )
-    return ProbedNetwork(same, cost.task.variant, cost.batch if trains else 0)
+    def _probed(self, cost: CellCost) -> ProbedNetwork:
+        """Return what is measured for a cell: a pretraining counts as a fine-tuning with its batch."""
+        cell = cost.cell
+        trains = not (cell.protocol and PROTOCOLS[cell.protocol].frozen)
+        same = Cell(
+            task="",
+            size=cell.size,
+            input_size=cell.input_size,
+            arch=cell.arch,
+            init="",
+            protocol=cell.protocol or "finetune",
+            protocol_options=cell.protocol_options,
+        )
+        _, _, args = self.counter.resolved.network(cell)
+        return ProbedNetwork(same, cost.task.variant, cost.batch if trains else 0, args)

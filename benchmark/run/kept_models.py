@@ -14,7 +14,7 @@ from ...core.files import sha256_file
 from ..schema.plan import PlannedCell
 from ..schema.records import Record, RecordStore
 from ..training.protocol import PROTOCOLS, EvalContext
-from .planner import ResolvedPlan
+from .planner import BuiltNetwork, ResolvedPlan
 
 if TYPE_CHECKING:  # planning needs no torch
     from torch import Tensor
@@ -56,10 +56,12 @@ def keep_model(model: ImageClassifier, job: EvalContext, key: str, store: Record
         path=path.name,
         sha256=digest,
         arch=cell.arch,
+        arch_args=dict(card.arch_args),
         input=card.contract,
         corpora=tuple(sorted({*card.corpora, *filter(None, task.origin)})),
         variant=task.variant,
         license=card.license,
+        recalled=tuple(key for key in card.recalled if key in ("arch_args", "input", "corpora", "license")),
         excused=() if classifier_names(cell.arch) else (HEAD,),
         input_size=cell.input_size,
         label_spaces={task.name: list(task.classes)},
@@ -98,13 +100,13 @@ def kept_bytes(resolved: ResolvedPlan, waiting: Iterable[PlannedCell]) -> int:
 
     if resolved.request.keep_models == "none":
         return 0
-    sizes: dict[tuple[str, int], tuple[int, int]] = {}
+    sizes: dict[BuiltNetwork, tuple[int, int]] = {}
     total = 0
     for cell in (planned.cell for planned in waiting if keeps_model(planned)):
-        at = cell.arch, cell.input_size
+        at = resolved.network(cell)
         if at not in sizes:
             with torch.device("meta"):
-                network = build_backbone(*at)
+                network = build_backbone(cell.arch, cell.input_size, args=dict(at[2]))
             tensors = network.state_dict().values()
             bytes_each = [t.numel() * (2 if t.ndim > 1 else t.element_size()) for t in tensors]
             sizes[at] = sum(bytes_each), feature_width(network)

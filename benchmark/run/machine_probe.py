@@ -10,7 +10,7 @@ import msgspec
 import numpy as np
 import torch
 
-from ...baselines.init import InitCard, InputSpec
+from ...baselines.init import ArchArg, InitCard, InputSpec
 from ...baselines.weights.archs import build_backbone, feature_width
 from ...tasks.task import SPLITS, Split, Task
 from ..schema.plan import Cell, TrainingConfig
@@ -40,11 +40,13 @@ class ProbedNetwork:
         cell: one cell, with seed 0 and all labels.
         variant: gray or color.
         batch: images per step.
+        arch_args: arguments of timm that the init's card adds.
     """
 
     cell: Cell
     variant: str
     batch: int
+    arch_args: tuple[tuple[str, ArchArg], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -56,10 +58,10 @@ class NetworkTimes:
     start: float
 
 
-def network_shape(arch: str, input_size: int) -> NetworkShape:
+def network_shape(arch: str, input_size: int, args: tuple[tuple[str, ArchArg], ...] = ()) -> NetworkShape:
     """Return the facts of an architecture, without memory for its weights."""
     with torch.device("meta"):
-        network = build_backbone(arch, input_size)
+        network = build_backbone(arch, input_size, args=dict(args))
     return NetworkShape(feature_width(network), sum(tensor.numel() for tensor in network.parameters()))
 
 
@@ -174,7 +176,7 @@ class MachineProbe:
             task=task,
             data=DeviceSplits(dict.fromkeys(SPLITS, split), "noise", self.device),
             subset=LabelSubset(np.arange(count), np.arange(count), "noise"),
-            card=InitCard("scratch", "noise", "noise", contract, seeded=True),
+            card=InitCard("scratch", "noise", "noise", contract, seeded=True, arch_args=probed.arch_args),
             recipe=msgspec.structs.replace(recipe, steps=(2 + MOST_REPEATS,) * 2, **facts),
             device=self.device,
             cache=Path(),

@@ -86,10 +86,13 @@ def init_facts(card: InitCard, task: Task | None) -> InitFacts:
         contract=msgspec.to_builtins(card.contract),
         adapted=("1 channel repeated to 3",) if gray else (),
         corpora=card.corpora,
-        overlap=task.overlap(card.corpora) if task else (),
+        overlap=task.overlap(card.corpora, card.corpora_recalled) if task else (),
         possible=tuple(_possible_contamination(card, task)) if task else (),
         objective=card.objective,
         license=card.license,
+        pretraining_images=card.pretraining_images,
+        started_from=card.started_from,
+        recalled=card.recalled,
         random=card.random,
         derived_from=card.source.name if card.transform else "",
         source_identity=card.source.identity if card.transform else "",
@@ -102,6 +105,6 @@ def _possible_contamination(card: InitCard, task: Task) -> Iterator[str]:
     """Yield reasons why the weights may have seen the task; declaring no corpus is one."""
     if card.file is not None and not card.corpora:
         yield "its card names no data set that the weights have seen"
-    for reason in task.contamination(card.corpora).reasons:
+    for reason in task.contamination(card.corpora, card.corpora_recalled).reasons:
         if reason.level == "possible":
             yield f"{reason.corpus}: {reason}"

@@ -1,16 +1,21 @@
 """Planning: from a run's options to every cell with its key, and the cards that cells need."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import msgspec
 
-from ...baselines.init import InitCard, InitRequest, MissingWeightsError
+from ...baselines.init import ABSENT, ArchArg, InitCard, InitRequest, MissingWeightsError
 from ...baselines.init_file import read_init_files
-from ...baselines.naming import NamedInit, read_inits
+from ...baselines.naming import ArchPairs, NamedInit, pair_with_archs, read_inits
+from ...baselines.weights.checkpoint import init_from_card
+from ...baselines.weights.layout import LAYOUTS
+from ...baselines.zoo.card import find_zoo_card
+from ...baselines.zoo.files import is_obtainable
 from ...core.errors import StoppedError, UserError
 from ...core.files import cache_folder
+from ...tasks.data_paths import data_locations
 from ...tasks.task import SPLITS, DataLocations, Split, Task, load_labels
 from ..overlap.copies import data_identity
 from ..schema.plan import Cell, Fold, Plan, PlannedCell, TrainingConfig, key_of
@@ -26,6 +31,8 @@ InitCards = dict[tuple[str, str, str], InitCard]
 """(task, arch, init) -> resolved init."""
 Fingerprints = Mapping[tuple[str, int], str]
 """(task, stored size) -> fingerprint of the data of a target or pretraining source; part of cell keys."""
+BuiltNetwork = tuple[str, int, tuple[tuple[str, ArchArg], ...]]
+"""Arch, input size in pixels, and the arguments of timm that an init's card adds."""
 PRETRAIN_FIELDS = ("pretrain_images", "pretrain_lr", "pretrain_batch", "weight_decay")
 
 
@@ -39,6 +46,8 @@ class ResolvedPlan:
     cards: InitCards
     places: DataLocations
     fingerprints: Fingerprints = field(default_factory=dict)
+    left_out: tuple[str, ...] = ()
+    """A sentence each about inits that do not fit every arch of the run."""
     val_shares: Mapping[str, float] = field(default_factory=dict)
     """Share of val in the train and val of a fold, by cross-validated task; empty without `--folds`."""
     _split_sizes: dict[tuple[str, int], tuple[int, int, int]] = field(default_factory=dict, init=False)
@@ -81,6 +90,11 @@ class ResolvedPlan:
         """Return the init of a score cell."""
         return self.cards[cell.task, cell.arch, cell.init]
 
+    def network(self, cell: Cell) -> BuiltNetwork:
+        """Return what a cell's network is built from."""
+        card = self.card(cell) if cell.step == "score" else self.pretraining(cell)
+        return cell.arch, cell.input_size, card.arch_args
+
     def pretraining(self, cell: Cell) -> InitCard:
         """Return the init whose weights a pretrain cell trains."""
         cards = (card.source for card in self.cards.values())
@@ -94,7 +108,7 @@ def encode_fields(recipe: TrainingConfig, fields: Sequence[str]) -> str:
 
 def check_option_values(request: RunConfig) -> None:
     """Raise `UserError` for an unknown init or protocol, without reading data."""
-    requested_inits(request)
+    requested_pairs(request)
     requested_options(request)
 
 
@@ -106,22 +120,29 @@ def build_plan(
     Raises:
         UserError: a name is unknown, or an init is unavailable.
     """
+    paired = requested_pairs(request)
     val_shares = _val_shares(request, targets)
-    inits = requested_inits(request)
     cards = {
         (task.name, arch, init.name): _resolve_init(
             init, _init_request(request, task, arch, init, known, places)
         )
         for task in targets
-        for arch in request.archs
-        for init in inits
+        for arch, init in paired.pairs
     }
     fingerprints = _fingerprints(request, targets, cards, places)
     cells = tuple(_unique_cells(_plan_cells(request, targets, cards, fingerprints, places, val_shares)))
     generated = tuple(task.name for task in targets if task.generated)
     plan = Plan(request=request.options, recipe=request.recipe, cells=cells, generated=generated)
-    tasks = {task.name: task for task in targets}
-    return ResolvedPlan(request, plan, tasks, cards, places, fingerprints, val_shares)
+    return ResolvedPlan(
+        request,
+        plan,
+        {task.name: task for task in targets},
+        cards,
+        places,
+        fingerprints,
+        left_out=paired.left_out,
+        val_shares=val_shares,
+    )
 
 
 def _val_shares(request: RunConfig, targets: Sequence[Task]) -> dict[str, float]:
@@ -154,6 +175,48 @@ def requested_inits(request: RunConfig) -> list[NamedInit]:
     return read_inits(request.inits, read_init_files(request.init_file))
 
 
+def requested_pairs(request: RunConfig) -> ArchPairs:
+    """Pair `--inits` with `--archs`, without the members of groups whose files cannot be had.
+
+    Raises:
+        UserError: as in `requested_inits` and `pair_with_archs`; or no member of a group can be had.
+    """
+    paired = pair_with_archs(requested_inits(request), request.archs)
+    places = data_locations(Path(request.data_root) if request.data_root else None, request.download)
+    members = {init.name: init for _, init in paired.pairs if init.group and init.base not in init.paths}
+    absent = [
+        name for name, init in members.items() if not is_obtainable(find_zoo_card(init.zoo_name), places)
+    ]
+    if not absent:
+        return paired
+    pairs = tuple(pair for pair in paired.pairs if pair[1].name not in absent)
+    sentence = (
+        f"not on this machine and not to be downloaded as they are gated, by hand only or downloads are off: "
+        f"{', '.join(absent)}; `mednet-bench info NAME` says how to get each."
+    )
+    if lost := {members[name].group for name in absent} - {init.group for _, init in pairs}:
+        raise UserError(f"No checkpoint of {', '.join(sorted(lost))} can be had; {sentence}")
+    return ArchPairs(pairs, (*paired.left_out, f"left out of their groups, {sentence}"))
+
+
+def zoo_cards_to_fetch(request: RunConfig) -> list[str]:
+    """Return the cards of the run's public checkpoints without a path of the user's."""
+    inits = (init for _, init in requested_pairs(request).pairs if init.zoo_name)
+    return list(dict.fromkeys(init.zoo_name for init in inits if init.base not in init.paths))
+
+
+def check_zoo_layouts(request: RunConfig) -> None:
+    """Raise `UserError` for public checkpoints whose tensor names cannot be read, before any download."""
+    names = dict.fromkeys(init.zoo_name for _, init in requested_pairs(request).pairs if init.zoo_name)
+    layouts = {card.init: card.layout for name in names if (card := find_zoo_card(name)).layout}
+    unknown = [f"{init} ({layout})" for init, layout in layouts.items() if layout not in LAYOUTS]
+    if unknown:
+        raise UserError(
+            f"The layouts of {', '.join(unknown)} cannot be read by this version ({', '.join(LAYOUTS)} can): "
+            "leave these checkpoints out of --inits."
+        )
+
+
 def _resolve_init(init: NamedInit, wanted: InitRequest) -> InitCard:
     """Resolve an init; for an estimate, a stand-in for weights that are not on this machine."""
     try:
@@ -161,7 +224,16 @@ def _resolve_init(init: NamedInit, wanted: InitRequest) -> InitCard:
     except MissingWeightsError:
         if wanted.places.assumed is None:
             raise
-        return InitCard(init.name, "not on this machine", f"missing:{init.name}", file=Path(init.name))
+        return _absent_card(init)
+
+
+def _absent_card(init: NamedInit) -> InitCard:
+    """Return the stand-in of an init whose file is not here; of a public checkpoint its card is known."""
+    identity, file = f"{ABSENT}{init.name}", Path(init.name)
+    if init.zoo_name:
+        known = init_from_card(find_zoo_card(init.zoo_name), init.name, file, "")
+        return replace(known, label="not on this machine", identity=identity)
+    return InitCard(init.name, "not on this machine", identity, file=file)
 
 
 def _init_request(
@@ -209,35 +281,35 @@ def _plan_cells(
     places: DataLocations,
     val_shares: Mapping[str, float],
 ) -> Iterator[PlannedCell]:
-    inits, protocol_options = requested_inits(request), requested_options(request)
+    pairs, protocol_options = requested_pairs(request).pairs, requested_options(request)
     for task in targets:
         size = stored_size(task, request, places)
         folds = request.folds if task.name in val_shares else 0
         identity = data_identity(data[task.name, size], None if folds else request.dedupe)
-        for arch in request.archs:
-            for init in inits:
-                card = cards[task.name, arch, init.name]
-                pretraining = tuple(_pretrain_cells(card, request, arch))
-                yield from pretraining
-                decisive = (identity, task.decisive, card.decisive)
-                decisive += (f"val {val_shares[task.name]:g}",) if folds else ()
-                base = Cell(
-                    task=task.name,
-                    size=size,
-                    input_size=request.network_input_size,
-                    arch=arch,
-                    init=init.name,
-                    resampled=request.resample or msgspec.UNSET,
-                )
-                for protocol, options in protocol_options.items():
-                    chosen = cell_options(protocol, options, arch)
-                    group = msgspec.structs.replace(base, protocol=protocol, protocol_options=chosen)
-                    needs = tuple(p.key for p in pretraining)
-                    repeats = PROTOCOLS[protocol].frozen and not (card.seeded or request.resample or folds)
-                    made = list(_group_cells(request, group, decisive, needs, folds, repeats))
-                    yield from made
-                    if card.random and len(request.inits) > 1:  # something is compared with it
-                        yield from _longer_cells(request, made, decisive)
+        for arch, init in pairs:
+            card = cards[task.name, arch, init.name]
+            pretraining = tuple(_pretrain_cells(card, request, arch))
+            yield from pretraining
+            decisive = (identity, task.decisive, card.decisive)
+            decisive += (f"val {val_shares[task.name]:g}",) if folds else ()
+            base = Cell(
+                task=task.name,
+                size=size,
+                input_size=request.network_input_size,
+                arch=arch,
+                init=init.name,
+                resampled=request.resample or msgspec.UNSET,
+            )
+            for protocol, options in protocol_options.items():
+                chosen = cell_options(protocol, options, arch)
+                group = msgspec.structs.replace(base, protocol=protocol, protocol_options=chosen)
+                needs = tuple(p.key for p in pretraining)
+                repeats = PROTOCOLS[protocol].frozen and not (card.seeded or request.resample or folds)
+                made = list(_group_cells(request, group, decisive, needs, folds, repeats))
+                yield from made
+                compared = [each for each, _ in pairs].count(arch) > 1
+                if card.random and compared:
+                    yield from _longer_cells(request, made, decisive)
 
 
 def _pretrain_cells(card: InitCard, request: RunConfig, arch: str) -> Iterator[PlannedCell]:

@@ -9,11 +9,13 @@ import msgspec
 import numpy as np
 import torch
 
+from ...baselines.init import InitCard
 from ...baselines.timm_tags import beyond_imagenet
 from ...baselines.weights.archs import check_input_size
 from ...baselines.weights.input_spec import preprocessing_warnings
 from ...baselines.weights.transform import check_transform
 from ...core.errors import UserError
+from ...tasks.databases.licenses import restriction_of
 from ...tasks.subgroups import check_subgroups
 from ...tasks.task import Split, Task, load_labels
 from ..overlap.copies import copies_in, dropped_copies, without_copies
@@ -37,6 +39,21 @@ def resolve_device(wanted: str) -> str:
             f"The device '{wanted}' cannot be used ({reason}): pass --device cpu or auto."
         ) from error
     return wanted
+
+
+def weights_warnings(resolved: ResolvedPlan) -> list[str]:
+    """Describe inits that were left out, have restricted licenses, or facts that are from memory."""
+    sources = {card.source.name: card.source for card in resolved.cards.values()}
+    loaded = [card for card in sources.values() if card.file and not card.pretraining]
+    return [*resolved.left_out, *filter(None, map(_weights_sentence, loaded))]
+
+
+def _weights_sentence(card: InitCard) -> str:
+    own = (card.origin == "card" or card.absent) and not card.license  # the user, or the file, knows
+    clauses = [] if own else [restriction_of(card.license)]
+    if card.recalled:
+        clauses.append(f"from memory, not read at the source: {', '.join(card.recalled)}")
+    return f"{card.name}: {said}." if (said := "; ".join(filter(None, clauses))) else ""
 
 
 def check_before_run(resolved: ResolvedPlan, waiting: list[PlannedCell]) -> list[str]:

@@ -6,13 +6,14 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from ...baselines.zoo.files import fetch_weights
 from ...core.errors import UserError
 from ...tasks.catalog import catalog, fetch_tasks, missing_files, require_tasks, select_tasks
 from ...tasks.data_paths import data_locations
 from ...tasks.from_files.source import FilesSource
 from ...tasks.task import Task
 from ..schema.request import RunConfig
-from .planner import ResolvedPlan, build_plan, check_option_values
+from .planner import ResolvedPlan, build_plan, check_option_values, check_zoo_layouts, zoo_cards_to_fetch
 
 _LOG = logging.getLogger(__name__)
 FetchProgress = Callable[[str, int, int], None]
@@ -49,6 +50,9 @@ def resolve_request(
     elif fetching and request.download:
         fetch_tasks(targets, request.size, places, fetching)
     require_tasks(targets, request.size, places)
+    check_zoo_layouts(request)
+    if not from_cards:
+        fetch_weights(zoo_cards_to_fetch(request), places, fetching if request.download else None)
     started = time.perf_counter()
     resolved = build_plan(request, targets, tuple(tasks.values()), places)
     _LOG.debug(f"planned {len(resolved.plan.cells)} cells in {time.perf_counter() - started:.2f} s")

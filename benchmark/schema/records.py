@@ -119,6 +119,12 @@ class InitFacts(msgspec.Struct, frozen=True, kw_only=True):
     """How the weights were trained, e.g. "supervised"; "" where unknown."""
     license: str = ""
     """License of the weights; "" where unknown."""
+    pretraining_images: int = 0
+    """Number of different images that the weights have seen; 0 where unknown."""
+    started_from: str = ""
+    """Init that the pretraining continued; "scratch" for random weights; "" where unknown."""
+    recalled: tuple[str, ...] = ()
+    """Facts of the weights' card that are from memory: corpora, input, license, ..."""
     not_imagenet: str = ""
     """Clause: data seen besides or instead of ImageNet by an init named so; else ""."""
 

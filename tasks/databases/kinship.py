@@ -1,7 +1,7 @@
 """Provenance overlap of a task and a corpus, from parents, overlaps and known contamination."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from itertools import product
 from typing import Literal
@@ -51,7 +51,7 @@ class ProvenanceOverlap:
 
 
 def provenance_overlap(
-    task_ids: Iterable[str], corpus_ids: Iterable[str], family: Iterable[str] = ()
+    task_ids: Iterable[str], corpus_ids: Iterable[str], family: Iterable[str] = (), recalled: bool = False
 ) -> ProvenanceOverlap:
     """Compare a task with corpora; exchanging the two gives the same level.
 
@@ -59,13 +59,20 @@ def provenance_overlap(
         task_ids: the task's own name and its parents, in any spelling that the catalog knows.
         corpus_ids: corpora that the weights declare.
         family: lower-case names of the whole collection that the task belongs to.
+        recalled: whether the list of corpora is from memory, so that nothing is more than possible.
     """
     mine = {canonical_id(word) for word in task_ids}
     words = sorted(set(corpus_ids))
     found = [reason for word in words if (reason := _strongest_overlap(mine, word, set(family)))]
+    found = [_as_recalled(reason) for reason in found] if recalled else found
     reasons = tuple(sorted(found, key=lambda reason: -STRENGTH[reason.level]))
     unknown = (word for word in words if not is_known(word) and word not in {r.corpus for r in reasons})
     return ProvenanceOverlap(reasons[0].level if reasons else "clean", reasons, tuple(unknown))
+
+
+def _as_recalled(reason: OverlapReason) -> OverlapReason:
+    sentence = f"{reason.sentence}; that the weights have seen {reason.corpus} is recalled, not read"
+    return replace(reason, level="possible", sentence=sentence) if reason.level == "declared" else reason
 
 
 def _strongest_overlap(mine: set[str], word: str, family: set[str]) -> OverlapReason | None:

@@ -53,6 +53,16 @@ def terms_of(license: str) -> frozenset[LicenseTerms]:
     return frozenset(found or {LicenseTerms.UNKNOWN})
 
 
+def restriction_of(license: str) -> str:
+    """Return a clause about a license that restricts use, has terms of its own, or is not stated; or ""."""
+    if license.lower() in ("", "unknown"):
+        return "no license is stated"
+    terms = terms_of(license)
+    if LicenseTerms.NON_COMMERCIAL in terms or LicenseTerms.NO_DERIVATIVES in terms:
+        return f"no commercial use, or no derivatives ({license})"
+    return f"read its terms before use ({license})" if LicenseTerms.UNKNOWN in terms else ""
+
+
 @dataclass(frozen=True)
 class ImpliedTerms:
     """Terms that licenses together imply for derived data, the strictest first; no legal advice."""

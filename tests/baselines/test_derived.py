@@ -188,7 +188,7 @@ WRONG = {
     "scratch@4000": "is not pretrained here",
     "mednet@many": "as mednet@4000",
     "mednet@0": "as mednet@4000",
-    "imagenet/dino": "There is no init 'imagenet/dino'",
+    "imagenet/dino": "There is no tag of timm's weights for test_efficientnet called 'dino'",
     "lab=": "no path after 'lab='",
     "lab=a.toml,meanvar:lab=b.toml": "give one of them another name",
     "scratch,meanvar:scratch": "scratch is random weights",

@@ -57,6 +57,8 @@ class _Weights:
     identity: str
     corpora: tuple[str, ...]
     """`UNDECLARED` alone where their card names none."""
+    recalled: bool
+    """Whether the corpora are from memory, so that nothing is more than possible."""
 
 
 def audit_contamination(wanted: ContaminationRequest) -> Iterator[ContaminationAudit]:
@@ -79,12 +81,13 @@ def _audit_variant(
     wanted: ContaminationRequest, targets: tuple[Task, ...], known: dict[str, Task], places: DataLocations
 ) -> Iterator[ContaminationAudit]:
     """Audit the tasks of one variant."""
-    path = wanted.card(targets[0].variant)
+    path = None if wanted.init.zoo_name else wanted.card(targets[0].variant)
     card = read_checkpoint_card(path) if path else None
     if wanted.run and card is None:
         weights = _weights_of_run(wanted.run, wanted.init.name)
     else:
-        weights = _weights_of_plan(_request_with_arch(wanted.request, card), targets, known, places)
+        arch = card.arch if card else wanted.init.arch
+        weights = _weights_of_plan(_request_with_arch(wanted.request, arch), targets, known, places)
     seen = _seen_images(wanted.corpus, path, card)
     for task in targets:
         if task.name not in weights:
@@ -112,7 +115,7 @@ def _tested_images(
 def _make_audit(
     init: str, task: Task, size: int, weights: _Weights, measured: SearchResult | None
 ) -> ContaminationAudit:
-    declared = task.contamination(weights.corpora)
+    declared = task.contamination(weights.corpora, weights.recalled)
     return ContaminationAudit(
         init=init, identity=weights.identity, task=task.name, size=size, corpora=weights.corpora,
         declared=declared.level,
@@ -127,7 +130,8 @@ def _weights_of_run(run: Path, init: str) -> dict[str, list[_Weights]]:
     for record in RecordStore(run).read_all():
         if record.cell.init == init and record.init:
             undeclared = (UNDECLARED,) if record.init.possible else ()
-            weights = _Weights(record.init.identity, record.init.corpora or undeclared)
+            recalled = "corpora" in record.init.recalled
+            weights = _Weights(record.init.identity, record.init.corpora or undeclared, recalled)
             found.setdefault(record.cell.task, {})[weights.identity] = weights
     if not found:
         raise UserError(f"{run} holds no finished record of the init '{init}': name one that it compares.")
@@ -140,13 +144,15 @@ def _weights_of_plan(
     found: dict[str, list[_Weights]] = {}
     for (task, _, _), card in build_plan(request, targets, tuple(known.values()), places).cards.items():
         undeclared = (UNDECLARED,) if card.file else ()  # random weights have seen nothing
-        found.setdefault(task, []).append(_Weights(card.identity, card.corpora or undeclared))
+        found.setdefault(task, []).append(
+            _Weights(card.identity, card.corpora or undeclared, card.corpora_recalled)
+        )
     return found
 
 
-def _request_with_arch(request: RunConfig, card: CheckpointCard | None) -> RunConfig:
-    """Take the arch from the init's card, if there is one."""
-    return msgspec.structs.replace(request, archs=card.arch) if card else request
+def _request_with_arch(request: RunConfig, arch: str) -> RunConfig:
+    """Take the arch of the init's card, if there is one."""
+    return msgspec.structs.replace(request, archs=arch) if arch else request
 
 
 def _seen_images(corpus: Path | None, path: Path | None, card: CheckpointCard | None) -> SeenImages | None:

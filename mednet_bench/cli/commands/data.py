@@ -2,7 +2,9 @@
 
 import click
 
-from ... import cli, tasks
+from ... import baselines, cli, tasks
+from ...baselines import zoo
+from ...core.errors import one_line
 from ...core.progress import show_downloads
 from .. import show
 from ..options import data_root_option, field_option
@@ -10,18 +12,36 @@ from .command import BenchCommand, ParsedValues, echo, echo_json, format_option
 
 
 def ls_command(values: ParsedValues) -> int:
-    """List tasks, inits, protocols, metrics and available data."""
-    where = values["data_root"], values["task_file"]
-    if values["format"] == "json":
-        echo_json(show.tasks.listing_facts(*where))
+    """List tasks, inits, protocols, metrics and available data.
+
+    `ls inits` lists the inits alone, with every public checkpoint and its groups.
+    """
+    root, files, as_json = values["data_root"], values["task_file"], values["format"] == "json"
+    if values["what"] == "inits":
+        if as_json:
+            echo_json(show.inits.init_listing_facts(root))
+        else:
+            echo(show.inits.init_listing(root))
+    elif as_json:
+        echo_json(show.tasks.listing_facts(root, files))
     else:
-        echo(show.tasks.task_listing(*where))
+        echo(show.tasks.task_listing(root, files))
     return 0
 
 
 def info_command(values: ParsedValues) -> int:
-    """Show a task's classes, splits, license, citation and files."""
-    wanted = values["task"], values["data_root"], values["task_file"]
+    """Show a task's classes, splits, license, citation and files, or the card of an init.
+
+    NAME is a task, a public checkpoint (zoo/NAME), or a tag of timm's weights (imagenet/TAG).
+    """
+    name, root = values["name"], values["data_root"]
+    if show.inits.is_init_card(name):
+        if values["format"] == "json":
+            echo_json(show.inits.init_card_facts(name, root))
+        else:
+            echo(show.inits.init_card(name, root))
+        return 0
+    wanted = name, root, values["task_file"]
     if values["format"] == "json":
         echo_json(show.tasks.task_card_facts(*wanted))
     else:
@@ -30,18 +50,38 @@ def info_command(values: ParsedValues) -> int:
 
 
 def download_command(values: ParsedValues) -> int:
-    """Download the data of tasks, verified by MD5.
+    """Download the data of tasks, and public checkpoints, verified by their hashes.
 
-    Run it again to resume an interrupted download.
+    NAMES are tasks, and checkpoints or groups of them: zoo/NAME, zoo/GROUP. Run it again to resume an
+    interrupted download.
     """
-    size, places = values["size"], tasks.data_paths.data_locations(values["data_root"])
+    places = tasks.data_paths.data_locations(values["data_root"])
+    names = [name for word in values["names"] for name in word.split(",") if name]
+    weights = [name for name in names if name.startswith("zoo/")]
+    wanted = [name for name in names if name not in weights]
+    if weights:
+        _download_weights(weights, places)
+    if wanted:
+        _download_tasks(",".join(wanted), values["size"], places)
+    return 0
+
+
+def _download_weights(names: list[str], places: tasks.task.DataLocations) -> None:
+    cards = [named.zoo_name for named in baselines.naming.read_inits(names)]
+    with show_downloads() as progress:
+        zoo.files.fetch_weights(cards, places, progress)
+    for name in dict.fromkeys(cards):
+        file = zoo.files.find_weights(zoo.card.find_zoo_card(name), places)
+        echo(one_line(f"available: zoo/{name} in {file}"))
+
+
+def _download_tasks(words: str, size: int, places: tasks.task.DataLocations) -> None:
     known = tasks.catalog.catalog(places)
-    chosen = tasks.catalog.select_tasks(",".join(values["tasks"]), known, places, size)
+    chosen = tasks.catalog.select_tasks(words, known, places, size)
     with show_downloads() as progress:
         tasks.catalog.fetch_tasks(chosen, size, places, progress)
     tasks.catalog.require_tasks(chosen, size, places)
     echo(f"available at {size} px: {', '.join(task.name for task in chosen)}")
-    return 0
 
 
 def doctor_command(values: ParsedValues) -> int:
@@ -54,19 +94,21 @@ def doctor_command(values: ParsedValues) -> int:
     return 0
 
 
-def _complete_task(context: click.Context, argument: click.Parameter, start: str) -> list[str]:
-    return [name for name in tasks.task.TASKS if name.startswith(start)]
+def _complete_name(context: click.Context, argument: click.Parameter, start: str) -> list[str]:
+    checkpoints = (f"zoo/{name}" for name in zoo.card.zoo_cards())
+    return [name for name in (*tasks.task.TASKS, *checkpoints) if name.startswith(start)]
 
 
 _DATA = [data_root_option(), field_option("task_file"), format_option("json")]
-_TASK = click.Argument(["task"], shell_complete=_complete_task)
-_TASKS = click.Argument(["tasks"], nargs=-1, required=True, shell_complete=_complete_task)
+_WHAT = click.Argument(["what"], type=click.Choice(["inits"]), required=False)
+_NAME = click.Argument(["name"], shell_complete=_complete_name)
+_NAMES = click.Argument(["names"], nargs=-1, required=True, shell_complete=_complete_name)
 DATA_COMMANDS = (
-    BenchCommand(ls_command, _DATA, "mednet-bench ls"),
-    BenchCommand(info_command, [_TASK, *_DATA], "mednet-bench info dermamnist"),
+    BenchCommand(ls_command, [_WHAT, *_DATA], "mednet-bench ls"),
+    BenchCommand(info_command, [_NAME, *_DATA], "mednet-bench info dermamnist"),
     BenchCommand(
         download_command,
-        [_TASKS, field_option("size"), data_root_option()],
+        [_NAMES, field_option("size"), data_root_option()],
         "mednet-bench download breastmnist retinamnist --size 64 --data-root data",
     ),
     BenchCommand(doctor_command, [data_root_option(), format_option("json")], "mednet-bench doctor"),

@@ -45,7 +45,7 @@ def planned_for(folder: Path, **options: Any) -> PlannedRun:
 
 def counted(planned: PlannedRun) -> tuple[CostCounter, list[CellCost]]:
     """Count the costs of a plan for the default architecture."""
-    counter = CostCounter(planned.resolved, {(DEFAULT_ARCH, 64): network_shape(DEFAULT_ARCH, 64)})
+    counter = CostCounter(planned.resolved, {(DEFAULT_ARCH, 64, ()): network_shape(DEFAULT_ARCH, 64)})
     return counter, list(counter.count(planned.waiting))
 
 
@@ -85,6 +85,17 @@ def test_a_plan_needs_no_weights_but_a_run_does(tmp_path: Path) -> None:
     assert planned_for(tmp_path, **options).waiting
     with pytest.raises(UserError, match="issing: breastmnist"):
         plan_run(RunConfig(out=str(tmp_path / "run"), data_root=str(tmp_path), **options))
+
+
+def test_a_public_checkpoint_that_is_not_here_is_estimated_by_its_card(tmp_path: Path) -> None:
+    arch, options = "vit_base_patch14_reg4_dinov2", {"tasks": "breastmnist", "protocols": "linear"}
+    planned = planned_for(tmp_path, archs=arch, inits="zoo/h0-mini,scratch", download=False, **options)
+    built = {planned.resolved.network(each.cell) for each in planned.waiting}
+    own, plain = sorted(built, key=lambda network: not network[2])
+    assert dict(own[2])["mlp_layer"] == "SwiGLUPacked" and plain == (arch, 64, ())
+    assert network_shape(*own).parameters != network_shape(*plain).parameters
+    assert any("zoo/h0-mini: no commercial use" in warning for warning in planned.warnings())
+    assert estimated(planned).cells["linear"] == len(planned.waiting)
 
 
 @pytest.mark.parametrize("name", ["breastmnist", "retinamnist", "tissuemnist"])
