@@ -143,14 +143,15 @@ def check_folds(
         UserError: patients are too few for the folds, or a fold lacks a class.
     """
     groups, what = group_numbers(pool), f"Task '{name}': --folds {folds} needs images of {folds} patients"
-    found = len(np.unique(groups))
-    if found < folds:
-        raise UserError(f"{what}, and there are {found} (equal images count as one): {_cure(found)}.")
     sides = dict(_label_sides(classes, pool.labels))
-    for side, held in sides.items():
-        found = len(np.unique(groups[held]))
+    held_by = {side: len(np.unique(groups[held])) for side, held in sides.items()}
+    found = len(np.unique(groups))
+    cure = _cure(min(found, *held_by.values()))
+    if found < folds:
+        raise UserError(f"{what}, and there are {found} (equal images count as one): {cure}.")
+    for side, found in held_by.items():
         if found < folds:
-            raise UserError(f"{what} in every class, and those {side} are of {found}: {_cure(found)}.")
+            raise UserError(f"{what} in every class, and those {side} are of {found}: {cure}.")
     alone = ""
     for seed, index in itertools.product(seeds, range(folds)):
         rows = fold_rows(pool, Fold(index=index, folds=folds), seed, val_share)

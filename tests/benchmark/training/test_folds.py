@@ -95,6 +95,7 @@ def test_the_pool_is_train_val_and_test_in_this_order() -> None:
     ("labels", "groups", "folds", "sentence"),
     [
         ([0, 1, 0, 1, 0, 1], [1, 1, 2, 2, 3, 3], 5, "5 patients, and there are 3"),
+        ([0, 1, 0, 1, 0, 0], [1, 1, 2, 2, 3, 4], 5, "there are 4 .*: pass at most --folds 2,"),
         ([0, 1, 0, 1, 0, 0], [1, 1, 2, 2, 3, 4], 3, "those of the class 'ill' are of 2"),
         ([[0, 1], [1, 1], [0, 1], [0, 0]], [1, 2, 3, 4], 2, "those with 'healthy' are of 1"),
         ([[1, 1], [1, 0], [1, 1], [0, 0]], [1, 2, 3, 4], 2, "those without 'healthy' are of 1"),
