@@ -3,7 +3,6 @@
 import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Any
 
 import msgspec
@@ -25,7 +24,6 @@ from .core.progress import show_downloads
 from .reports.analysis.verdicts import detectable_difference
 from .reports.elements.format import count_noun
 from .reports.statistics.planned_power import planned_difference
-from .tasks.task import SPLITS, Task, load_labels
 
 _LOG = logging.getLogger(__name__)
 
@@ -68,7 +66,7 @@ class PlannedRun:
         cells = (planned.cell for planned in self.cells if planned.cell.protocol in trained)
         found = []
         for name, size, fraction in dict.fromkeys((cell.task, cell.size, cell.fraction) for cell in cells):
-            sizes, task = self._split_sizes[name, size], self.resolved.tasks[name]
+            sizes, task = self.resolved.split_sizes(name, size), self.resolved.tasks[name]
             n_train, n_val = (subset_size(task, count, fraction) for count in sizes[:2])
             steps = recipe.steps_for(n_train)
             found.append(
@@ -90,34 +88,18 @@ class PlannedRun:
         folds every image is a test image, and a repeat counts as a seed.
         """
         request, found = self.resolved.request, []
-        for (name, size), (_, _, n_test) in self._split_sizes.items():
+        scored = (planned.cell for planned in self.cells if planned.cell.step == "score")
+        for name, size in dict.fromkeys((cell.task, cell.size) for cell in scored):
+            sizes = self.resolved.split_sizes(name, size)
             folds = request.folds if name in self.resolved.val_shares else 0
             seeds = len(request.repeat_seeds if folds else request.seeds)
-            n_test = self.resolved.pool_sizes[name, size] if folds else n_test
+            n_test = sum(sizes) if folds else sizes[2]
             measured = planned_difference(n_test, seeds, bool(folds))
             least = detectable_difference(measured) if seeds > 1 else None
             found.append(
                 {"task": name, "n_test": n_test, "n_seeds": seeds, "folds": folds, "detectable": least}
             )
         return found
-
-    @cached_property
-    def _split_sizes(self) -> dict[tuple[str, int], Sequence[int]]:
-        """Images of train, val and test by (task, stored size); a task whose card lacks them is read once.
-
-        Those of a cross-validated task are the means of its folds.
-        """
-        scored = (planned.cell for planned in self.cells if planned.cell.step == "score")
-        places = dict.fromkeys((cell.task, cell.size) for cell in scored)
-        return {(name, size): self._count_images(self.resolved.tasks[name], size) for name, size in places}
-
-    def _count_images(self, task: Task, size: int) -> Sequence[int]:
-        if task.name in self.resolved.val_shares:
-            return self.resolved.fold_sizes(task.name, size)
-        if task.split_sizes:
-            return task.split_sizes
-        splits = load_labels(task.source, size, self.resolved.places)
-        return [len(splits[name]) for name in SPLITS]
 
     def warnings(self) -> list[str]:
         """Return doubts about the waiting cells; `UserError` for tasks with too few patients for folds."""

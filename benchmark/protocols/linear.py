@@ -57,7 +57,7 @@ class LinearProtocol(BenchProtocol):
         width = len(job.task.classes)
         truth = one_hot(job.labels("val"), width)
         grid = tuple(sorted(job.recipe.l2_grid, reverse=True))
-        with few_threads(train.numel() * width * len(grid) * 2 < ONE_THREAD):
+        with limit_threads(train.numel() * width * len(grid) * 2 < ONE_THREAD):
             probes = LinearProbes.train(train, job.labels("train"), width, grid)
             fitted = [probes.predict(val, place) for place in range(len(grid))]
             scores = tuple(-log_loss(truth, on_val, job.task.kind) for on_val in fitted)
@@ -142,12 +142,12 @@ class LinearProbes:
 
 
 @contextmanager
-def few_threads(one: bool) -> Iterator[None]:
-    """Let torch use one thread inside if `one`."""
+def limit_threads(to_one: bool) -> Iterator[None]:
+    """Let torch use one thread in the block if `to_one`."""
     import torch
 
     before = torch.get_num_threads()
-    torch.set_num_threads(1 if one else before)
+    torch.set_num_threads(1 if to_one else before)
     try:
         yield
     finally:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import msgspec
 
 from ...tasks.catalog import missing_files
-from ...tasks.task import SPLITS, Task, load_labels
+from ...tasks.task import Task
 from ..pretraining.automatic import EVALUATIONS
 from ..pretraining.mednet_cache import read_pretrain_facts
 from ..pretraining.sources import HELD_OUT, HELD_OUT_MOST
@@ -72,7 +72,6 @@ class CostCounter:
         self.resolved, self.shapes = resolved, shapes
         self.features: dict[tuple[object, ...], int] = {}
         """Bytes of the features of each (task, network, weights)."""
-        self._sizes: dict[tuple[str, int], Sequence[int]] = {}
 
     def count(self, waiting: Iterable[PlannedCell]) -> Iterator[CellCost]:
         """Yield the cost of each cell."""
@@ -82,13 +81,6 @@ class CostCounter:
     def shape(self, cell: Cell) -> NetworkShape:
         """Return the facts of a cell's network."""
         return self.shapes[self.resolved.network(cell)]
-
-    def split_sizes(self, cell: Cell) -> Sequence[int]:
-        """Return the images of train, val and test of a cell's task: from its card, else from its labels."""
-        place = (cell.task, cell.size)
-        if place not in self._sizes:
-            self._sizes[place] = count_images(self.resolved, *place)
-        return self._sizes[place]
 
     def _pretrain(self, planned: PlannedCell) -> CellCost:
         card = self.resolved.pretraining(planned.cell)
@@ -113,7 +105,7 @@ class CostCounter:
         recipe = request.recipe_for(cell)
         if cell.longer:  # at one rate, which another cell chose
             recipe = msgspec.structs.replace(recipe, lr_grid=recipe.lr_grid[:1])
-        whole = self.split_sizes(cell)
+        whole = self.resolved.split_sizes(cell.task, cell.size)
         train, val = (subset_size(task, size, cell.fraction) for size in whole[:2])
         work = protocol.work(recipe, train, val, whole[2])
         if not protocol.frozen:
@@ -132,34 +124,24 @@ class CostCounter:
         return CellCost(planned, task, replace(work, seen=seen), trainings=int(first), solver=solver)
 
 
-def count_images(resolved: ResolvedPlan, name: str, size: int) -> Sequence[int]:
-    """Return the images of train, val and test: from the card, else from the labels; of a fold with folds."""
-    task = resolved.tasks[name]
-    if name in resolved.val_shares:
-        return resolved.fold_sizes(name, size)
-    if task.split_sizes:
-        return task.split_sizes
-    splits = load_labels(task.source, size, resolved.places)
-    return [len(splits[split]) for split in SPLITS]
-
-
 def count_disk(counter: CostCounter, costs: Sequence[CellCost]) -> dict[str, int]:
     """Return the bytes that cells write, by kind; downloads are upper bounds, others within a third or so."""
-    scores = [cost for cost in costs if cost.cell.step == "score"]
+    resolved, scores = counter.resolved, [cost for cost in costs if cost.cell.step == "score"]
     found: Counter[str] = Counter()
     for cost in scores:
         found["records"] += RECORD_BYTES
         labels = len(cost.task.classes) if cost.task.kind == "multilabel" else 1
         row = len(cost.task.classes) * SCORE_BYTES + labels * LABEL_BYTES
-        found["predictions"] += round(counter.split_sizes(cost.cell)[2] * row)
-    for task, size, fraction, _ in {(c.task, c.size, c.fraction, c.seed) for c in (s.cell for s in scores)}:
-        images = sum(count_images(counter.resolved, task, size)[:2])
+        found["predictions"] += round(resolved.split_sizes(cost.cell.task, cost.cell.size)[2] * row)
+    cells = (cost.cell for cost in scores)
+    subsets = {(cell.task, cell.size, cell.fraction, cell.seed, cell.view) for cell in cells}
+    for task, size, fraction, *_ in subsets:
+        images = sum(resolved.split_sizes(task, size)[:2])
         found["subsets"] += round(images * fraction * INDEX_BYTES)
     found["features"] = sum(counter.features.values())
     for cost in costs:
         if cost.cell.step == "pretrain" and cost.batch:
             found["weights"] += 4 * counter.shape(cost.cell).parameters
-    resolved = counter.resolved
     places = replace(resolved.places, assumed=None)
     files = missing_files(resolved.tasks.values(), resolved.request.size, places)
     found["downloads"] = sum(file.bytes_at_most for file in files)

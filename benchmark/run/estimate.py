@@ -114,7 +114,10 @@ def estimate_plan(
 def _largest_data(counter: CostCounter, costs: Sequence[CellCost]) -> int:
     """Return the bytes of the largest task in memory; color images are kept in two layouts."""
     sizes = (
-        (cost.cell.size**2 * (6 if cost.task.variant == "color" else 1), counter.split_sizes(cost.cell))
+        (
+            cost.cell.size**2 * (6 if cost.task.variant == "color" else 1),
+            counter.resolved.split_sizes(cost.cell.task, cost.cell.size),
+        )
         for cost in costs
         if cost.cell.step == "score"
     )
@@ -166,7 +169,7 @@ class _CellTimer:
             return 0.0
         self._read.add(place)
         pixels = cost.cell.size**2 * (3 if cost.task.variant == "color" else 1)
-        return sum(cost.task.split_sizes or ()) * pixels / READ_RATE
+        return sum(self.counter.resolved.split_sizes(*place)) * pixels / READ_RATE
 
     def _probed(self, cost: CellCost) -> ProbedNetwork:
         """Return what is measured for a cell: a pretraining counts as a fine-tuning with its batch."""

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cached_property
 from pathlib import Path
 
 import msgspec
@@ -17,7 +16,7 @@ from ...baselines.zoo.files import is_obtainable
 from ...core.errors import StoppedError, UserError
 from ...core.files import cache_folder
 from ...tasks.data_paths import data_locations
-from ...tasks.task import DataLocations, Split, Task, load_labels
+from ...tasks.task import SPLITS, DataLocations, Split, Task, load_labels
 from ..overlap.copies import data_identity
 from ..schema.plan import Cell, Fold, Plan, PlannedCell, TrainingConfig, key_of
 from ..schema.request import RunConfig
@@ -51,20 +50,31 @@ class ResolvedPlan:
     """A sentence each about inits that do not fit every arch of the run."""
     val_shares: Mapping[str, float] = field(default_factory=dict)
     """Share of val in the train and val of a fold, by cross-validated task; empty without `--folds`."""
+    _split_sizes: dict[tuple[str, int], tuple[int, int, int]] = field(default_factory=dict, init=False)
 
     def load_pool(self, task: str, size: int) -> Split:
         """Read the labels, groups and columns of all images of a task, without pixels."""
         return pool_splits(load_labels(self.tasks[task].source, size, self.places))
 
-    @cached_property
-    def pool_sizes(self) -> dict[tuple[str, int], int]:
-        """Number of images of each cross-validated task, by (task, stored size)."""
-        cells = (planned.cell for planned in self.plan.cells if isinstance(planned.cell.view, Fold))
-        return {place: len(self.load_pool(*place)) for place in {(cell.task, cell.size) for cell in cells}}
+    def split_sizes(self, task: str, size: int) -> tuple[int, int, int]:
+        """Return the images of train, val and test of a task at a stored size.
 
-    def fold_sizes(self, task: str, size: int) -> tuple[int, int, int]:
-        """Return the mean numbers of images in train, val and test of a fold."""
-        return fold_sizes(self.pool_sizes[task, size], self.request.folds, self.val_shares[task])
+        They are from the card, else from the labels, which are read once. Those of a cross-validated task are
+        the means over its folds.
+        """
+        if (task, size) not in self._split_sizes:
+            self._split_sizes[task, size] = self._count_images(task, size)
+        return self._split_sizes[task, size]
+
+    def _count_images(self, task: str, size: int) -> tuple[int, int, int]:
+        if task in self.val_shares:
+            return fold_sizes(len(self.load_pool(task, size)), self.request.folds, self.val_shares[task])
+        card = self.tasks[task]
+        if card.split_sizes:
+            return card.split_sizes
+        splits = load_labels(card.source, size, self.places)
+        train, val, test = (len(splits[name]) for name in SPLITS)
+        return train, val, test
 
     def check_unchanged(self, task: Task, size: int) -> str:
         """Return the fingerprint of a task's data; `StoppedError` where it is not that of the plan."""

@@ -121,6 +121,10 @@ class TrainingConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
         affordable = VALIDATION_SHARE * trained / (FORWARD_COST * max(1, n_val))
         return min(self.evaluations, max(2, int(affordable)))
 
+    def steps_per_validation(self, n_train: int, n_val: int) -> int:
+        """Return the optimizer steps between two validations."""
+        return -(-self.steps_for(n_train) // self.validations_for(n_train, n_val))
+
 
 def fill_by_budget(config: msgspec.Struct, budget: str) -> None:
     """Set the fields of a new frozen struct that are None to the values of a budget."""

@@ -117,7 +117,7 @@ class TaskTraining:
         hyper = OptimizerConfig(
             lr=lr,
             weight_decay=recipe.weight_decay,
-            every=-(-self.steps // recipe.validations_for(len(job.subset.train), len(job.subset.val))),
+            every=recipe.steps_per_validation(len(job.subset.train), len(job.subset.val)),
             patience=recipe.patience,
             layer_decay=self.layer_decay,
         )

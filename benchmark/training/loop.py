@@ -255,7 +255,10 @@ class TrainingSteps:
             self.optimizer = self._make_optimizer(capturable=False)
 
     def take(self, step: int) -> Tensor:
-        """Take one optimizer step, and return the mean loss of its batch; nothing waits for the device."""
+        """Take one optimizer step, and return the mean loss of its batch; nothing waits for the device.
+
+        With a graph, the next step overwrites the loss.
+        """
         if self.graph:
             self.counts.pending += self.feed.parts
             return self.graph(*self._graph_inputs(step))

@@ -361,7 +361,7 @@ def log_loss(truth: NDArray[np.bool_], scores: _Array, kind: str) -> float:
 
 
 LEAST_EVENTS = 50
-"""Validation events from which the AUC chooses; with fewer the loss does. see docs/science.md."""
+"""Validation events from which on the AUC chooses; with fewer the loss does, see docs/science.md."""
 
 
 def count_events(kind: str, truth: NDArray[np.bool_]) -> int:

@@ -84,9 +84,9 @@ def place_model(module: Module, device: str) -> Module:
     return module
 
 
-def eval_batch(device: torch.device, side: int) -> int:
-    """Return the images of a batch in evaluation at an input of `side` pixels."""
-    return max(EVAL_BATCH, GPU_EVAL_PIXELS // side**2) if device.type == "cuda" else EVAL_BATCH
+def eval_batch(device: torch.device, input_size: int) -> int:
+    """Return the images of a batch in evaluation, at the input size in pixels."""
+    return max(EVAL_BATCH, GPU_EVAL_PIXELS // input_size**2) if device.type == "cuda" else EVAL_BATCH
 
 
 @torch.inference_mode()

@@ -97,13 +97,14 @@ class ProtocolResult:
 
 @dataclass(frozen=True)
 class CostEstimate:
-    """Cost of a cell, in images."""
+    """Cost of a cell: images, and what does not depend on their number."""
 
     trained: float = 0.0
     """Images in forward and backward passes."""
     seen: float = 0.0
     """Images in forward passes only."""
     solver_seconds: float = 0.0
+    """Fixed time beside the images; work that grows with them is in `BenchProtocol.solver_work`."""
     batch: int = 0
     """Images per training step; 0 is the run's `batch_size`."""
     validations: int = 0

@@ -147,8 +147,9 @@ class TunedTraining(BenchProtocol):
         return BestTraining(training, fitted, choice, before, on_val)
 
     def work(self, recipe: TrainingConfig, train: int, val: int, test: int) -> CostEstimate:
-        """Count all steps at every learning rate, before early stopping, and one pass over the test split.
+        """Count the work at every learning rate, before early stopping, and one pass over the test split.
 
+        Each rate takes all steps and validations, and predicts the validation subset once more at the end.
         Steps count in full where a part is frozen, too: its forward pass remains, and an adapter in the
         first layer needs the whole backward pass.
         """
@@ -157,15 +158,15 @@ class TunedTraining(BenchProtocol):
             trained=rates * recipe.steps_for(train) * recipe.batch_size,
             seen=rates * (validations + 1) * val + test,
             validations=rates * validations,
-            least_share=_earliest_stop(recipe, recipe.steps_for(train), validations),
+            least_share=_earliest_stop(recipe, train, val),
         )
 
 
-def _earliest_stop(recipe: TrainingConfig, steps: int, validations: int) -> float:
+def _earliest_stop(recipe: TrainingConfig, train: int, val: int) -> float:
     """Return the share of the steps after which a training ends that never improves on its first score."""
     from .loop import OptimizerConfig
 
-    every = -(-steps // validations)
+    steps, every = recipe.steps_for(train), recipe.steps_per_validation(train, val)
     warm = OptimizerConfig(1.0, 0.0, every, recipe.patience).warmup_steps(steps)
     return min(1.0, (max(1, warm // every) + recipe.patience) * every / steps)
 

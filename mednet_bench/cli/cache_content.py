@@ -94,7 +94,7 @@ def _downloads() -> CacheKind:
     return CacheKind("downloads", folder, tuple(entries), again, costly=True)
 
 
-KINDS = {
+CACHE_KINDS = {
     "features": _features,
     "mednets": _mednets,
     "prepared": _prepared,
@@ -116,7 +116,7 @@ def cache_facts() -> dict[str, Any]:
             "again": kind.again,
             "folder": str(kind.folder),
         }
-        for kind in (listing() for listing in KINDS.values())
+        for kind in (listing() for listing in CACHE_KINDS.values())
     ]
     return {"features_limit_bytes": limit if limit < float("inf") else None, "kinds": kinds}
 

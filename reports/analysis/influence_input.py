@@ -229,13 +229,12 @@ def read_arrays(
     `rows`, which every fold must have and no two images share.
     """
     if len(paths) == 1:
-        arrays = _read_file(paths[0], lambda name: wanted(name) and name not in ("folds", "rows"))
-        return arrays
+        return _read_file(paths[0], lambda name: wanted(name) and name not in ("folds", "rows"))
     parts = [_read_file(path, lambda name: wanted(name) or name == "rows") for path in paths]
     folds = [part for part in parts if part and "rows" in part]
-    names = set.intersection(*(set(part) for part in folds)) if folds else set()
     if len(folds) < len(paths):
         return None
+    names = set.intersection(*map(set, folds))
     try:
         rows = np.concatenate([part["rows"] for part in folds])
         order = np.argsort(rows, kind="stable")

@@ -10,8 +10,8 @@ from .cross_validation import average_over_folds
 from .influence import _Floats, macro_auc_influence
 from .paired import ALPHA, PairedDifference, paired_difference, t_quantile
 
-FOLDS = 5
-FEATURES = 30
+FOLD_COUNT = 5
+FEATURE_COUNT = 30
 WEAKER = 0.7
 """Length of the weaker learner's signal, relative to that of the two equal ones."""
 IMAGES, PATIENTS, LABEL_NOISE, LUCK = "images", "patients", "label noise", "uneven trainings"
@@ -27,7 +27,7 @@ class FoldExperiment:
     """Cross-validation of three learners on one pool: two equally good in expectation, the third worse.
 
     Attributes:
-        folds: AUC [3, repeats * FOLDS].
+        folds: AUC [3, repeats * FOLD_COUNT].
         values: AUC per repeat [3, repeats].
         influence: of every image or patient [3, repeats, units].
     """
@@ -48,7 +48,7 @@ class FoldExperiment:
         """
         differences = self.folds[0] - self.folds[other]
         count = len(differences)
-        variance = differences.var(ddof=1) * (1 / count + 1 / (FOLDS - 1))
+        variance = differences.var(ddof=1) * (1 / count + 1 / (FOLD_COUNT - 1))
         return t_quantile(ALPHA, count - 1) * math.sqrt(variance)
 
 
@@ -67,10 +67,10 @@ def simulate_folds(rng: np.random.Generator, kind: str, pool: int, repeats: int)
     truth = np.array((rng.permutation(patients[-1] + 1) % 2)[patients] * 2 - 1, dtype=np.float64)
 
     def noise() -> _Floats:
-        own = rng.standard_normal((pool, FEATURES))
+        own = rng.standard_normal((pool, FEATURE_COUNT))
         if kind != PATIENTS:
             return own
-        return np.sqrt(0.5) * (own + rng.standard_normal((patients[-1] + 1, FEATURES))[patients])
+        return np.sqrt(0.5) * (own + rng.standard_normal((patients[-1] + 1, FEATURE_COUNT))[patients])
 
     common = noise()
     signals = [size * _signal(learner) for learner, size in enumerate((1.0, 1.0, WEAKER))]
@@ -85,7 +85,7 @@ def simulate_folds(rng: np.random.Generator, kind: str, pool: int, repeats: int)
 
 def _signal(learner: int) -> _Floats:
     """Return half the distance of the classes in the features of a learner, fixed for the population."""
-    drawn = np.random.default_rng([5, learner]).standard_normal(FEATURES)
+    drawn = np.random.default_rng([5, learner]).standard_normal(FEATURE_COUNT)
     return 0.75 * drawn / np.linalg.norm(drawn)
 
 
@@ -101,7 +101,7 @@ def draw_partition(
     first = truth[np.unique(patients, return_index=True)[1]]
     order = np.concatenate([rng.permutation(np.flatnonzero(first == side)) for side in (1.0, -1.0)])
     fold = np.empty(len(first), dtype=np.int64)
-    fold[order] = np.arange(len(order)) % FOLDS
+    fold[order] = np.arange(len(order)) % FOLD_COUNT
     return fold[patients]
 
 
@@ -111,10 +111,10 @@ def _score_folds(
     """Return the scores [repeats, n] of ridge regressions that start at a random point."""
     scores = np.empty(folds.shape)
     for repeat, fold_of in enumerate(folds):
-        for fold in range(FOLDS):
+        for fold in range(FOLD_COUNT):
             tested = fold_of == fold
-            inner, start = x[~tested], luck * rng.standard_normal(FEATURES)
-            gram = inner.T @ inner + 10 * np.eye(FEATURES)
+            inner, start = x[~tested], luck * rng.standard_normal(FEATURE_COUNT)
+            gram = inner.T @ inner + 10 * np.eye(FEATURE_COUNT)
             weight = np.linalg.solve(gram, inner.T @ truth[~tested] + 10 * start)
             scores[repeat, tested] = x[tested] @ weight
     return scores

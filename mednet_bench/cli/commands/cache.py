@@ -28,9 +28,9 @@ def clear_command(values: ParsedValues) -> int:
     --yes. What a process is using is kept. The salt of pseudonyms is never removed.
     """
     content = cli.cache_content
-    kinds = [listing() for name, listing in content.KINDS.items() if values[name]]
+    kinds = [listing() for name, listing in content.CACHE_KINDS.items() if values[name]]
     if not kinds:
-        raise UserError(f"Name what to remove: {', '.join(f'--{name}' for name in content.KINDS)}.")
+        raise UserError(f"Name what to remove: {', '.join(f'--{name}' for name in content.CACHE_KINDS)}.")
     _confirm([kind for kind in kinds if kind.costly and kind.entries], values["yes"])
     for kind in kinds:
         echo(content.remove_entries(kind))

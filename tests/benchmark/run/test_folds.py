@@ -10,13 +10,16 @@ import pytest
 from PIL import Image
 
 from mednet_bench.benchmark.audits.contamination.audit import ContaminationRequest, _tested_images
-from mednet_bench.benchmark.run.cell_cost import CostCounter
+from mednet_bench.benchmark.run import estimate
+from mednet_bench.benchmark.run.cell_cost import INDEX_BYTES, CellCost, CostCounter, count_disk
 from mednet_bench.benchmark.run.cell_runner import CellRunner
+from mednet_bench.benchmark.run.machine_probe import MachineProbe
 from mednet_bench.benchmark.run.resolve import resolve_request
 from mednet_bench.benchmark.schema.plan import Fold
 from mednet_bench.benchmark.schema.records import RecordStore
 from mednet_bench.benchmark.schema.request import RunConfig
 from mednet_bench.benchmark.training import features
+from mednet_bench.benchmark.training.protocol import CostEstimate
 from mednet_bench.cli.show.plan import plan_facts, plan_text
 from mednet_bench.core.errors import UserError
 from mednet_bench.experiment import compute_run, plan_run
@@ -160,9 +163,22 @@ def test_plan_counts_the_images_of_folds(card: Path) -> None:
     trained = [each["n_train"] for each in planned.training_facts() if each["task"] == "ward"]
     assert trained == [11, 22]  # of 40 images 10 are tested, and a quarter of 30 is val
     cell = next(p.cell for p in planned.cells if p.cell.task == "ward" and p.cell.fraction == 1)
-    assert CostCounter(planned.resolved, {}).split_sizes(cell) == (22, 8, 10), "not those of the card's split"
+    assert planned.resolved.split_sizes(cell.task, cell.size) == (22, 8, 10), "not those of the card's split"
     with_text = plan_text(plan_facts(planned))
     assert "finetune (folds=4)" in with_text and "every image is a test image once" in with_text
+
+
+def test_an_estimate_counts_the_reading_of_own_images_once_and_the_subsets_of_every_fold(
+    card: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    planned = plan_run(config_of(card))
+    costs = [CellCost(cell, planned.resolved.tasks["ward"], CostEstimate()) for cell in planned.waiting]
+    monkeypatch.setattr(estimate, "READ_RATE", 1.0)
+    counter = CostCounter(planned.resolved, {})
+    timer = estimate._CellTimer(counter, costs, MachineProbe("cpu"))
+    assert sum(timer.seconds(cost).expected for cost in costs) == 40 * 28 * 28
+    written = [round(30 * fraction * INDEX_BYTES) for fraction in (0.5, 1.0)]
+    assert count_disk(counter, costs)["subsets"] == 2 * 4 * sum(written)
 
 
 @pytest.mark.parametrize(

@@ -133,9 +133,7 @@ def test_the_result_of_a_grid_is_that_of_its_best_rate_alone(tmp_path: Path) -> 
 
 
 @pytest.mark.parametrize("events", [5, LEAST_EVENTS - 1, LEAST_EVENTS])
-def test_with_few_events_per_class_the_loss_decides_and_the_choice_says_so(
-    events: int, tmp_path: Path
-) -> None:
+def test_below_the_least_events_the_loss_decides_and_the_choice_says_so(events: int, tmp_path: Path) -> None:
     # An AUC over a handful of images has a handful of values: ties and luck would choose.
     few = events < LEAST_EVENTS
     here = bench(tmp_path, toys.Toy(classes=2, kind="binary", sizes=(60, 2 * events, 45)))
