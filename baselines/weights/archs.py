@@ -6,10 +6,11 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from ...core.errors import UserError, unknown_name_error
-from ..init import ArchArg
 
 if TYPE_CHECKING:  # importing torch takes seconds, and `ls` does not need it
     from torch import nn
+
+    from ..init import ArchArg
 
 DEFAULT_ARCH = "tf_efficientnet_lite0"
 CIFAR_STEMS = {"resnet18_cifar": "resnet18", "resnet50_cifar": "resnet50"}
