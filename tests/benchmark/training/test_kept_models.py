@@ -117,5 +117,6 @@ def test_the_estimate_knows_the_default_network(tmp_path: Path) -> None:
     resolved = plan_of(tmp_path, "finetune")
     planned = resolved.plan.cells[0]
     cell = msgspec.structs.replace(planned.cell, arch=DEFAULT_ARCH)
+    resolved.cards[cell.task, cell.arch, cell.init] = resolved.card(planned.cell)
     planned = msgspec.structs.replace(planned, cell=cell)
     assert 6.5e6 < kept_bytes(resolved, [planned]) < 7.5e6  # 3.4 million weights
