@@ -16,6 +16,7 @@ import mednet_bench
 from mednet_bench.baselines.init import InitCard, InitRequest
 from mednet_bench.baselines.naming import pair_with_archs, read_inits
 from mednet_bench.baselines.timm_tags import declare_tag
+from mednet_bench.baselines.weights import layout
 from mednet_bench.baselines.weights.archs import build_backbone
 from mednet_bench.baselines.weights.load import load_backbone
 from mednet_bench.baselines.weights.load_state_dict import read_tensors
@@ -373,3 +374,11 @@ def test_inits_of_one_arch_pair_in_a_run_and_leave_their_facts_in_the_records(
     assert zoo and (zoo.pretraining_images, zoo.license) == (1_281_167, "bsd-3-clause")
     assert zoo.recalled == ("images",)
     assert facts["imagenet/tv_in1k"] and "tag tv_in1k" in facts["imagenet/tv_in1k"].label
+
+
+def test_the_documentation_counts_the_cards_that_cannot_be_read() -> None:
+    named = [card.layout for card in zoo_cards().values() if card.layout]
+    unread = [name for name in named if name not in layout.LAYOUTS]
+    text = " ".join(ZOO_PAGE.read_text().split())
+    assert f"{len(unread)} cards name a layout of tensor names that this version cannot read yet" in text
+    assert all(f"`{name}`" in text for name in unread)
