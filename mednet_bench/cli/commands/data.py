@@ -30,7 +30,7 @@ def ls_command(values: ParsedValues) -> int:
 
 
 def info_command(values: ParsedValues) -> int:
-    """Show a task's classes, splits, license, citation and files, or the card of an init.
+    """Show a task's card and files, or an init's card.
 
     NAME is a task, a public checkpoint (zoo/NAME), or a tag of timm's weights (imagenet/TAG).
     """
@@ -50,7 +50,7 @@ def info_command(values: ParsedValues) -> int:
 
 
 def download_command(values: ParsedValues) -> int:
-    """Download the data of tasks, and public checkpoints, verified by their hashes.
+    """Download and verify data of tasks and public checkpoints.
 
     NAMES are tasks, and checkpoints or groups of them: zoo/NAME, zoo/GROUP. Run it again to resume an
     interrupted download.

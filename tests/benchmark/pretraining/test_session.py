@@ -108,7 +108,7 @@ def test_a_source_that_may_hold_images_of_a_task_is_not_read(
 def test_a_request_that_cannot_be_carried_out_says_why(corpus: Path, tmp_path: Path) -> None:
     for more, reason in (
         (("--variant", "color"), "is a gray corpus: pass --variant gray"),
-        (("--from", "mednet"), "it names no weights: pass scratch, imagenet or NAME=CARD.toml"),
+        (("--from", "mednet"), "it names no weights: pass scratch, imagenet, zoo/NAME or NAME=CARD.toml"),
         (("--accumulate", "5"), "8 images in 5 parts cannot be shared by 1 processes"),
         (
             ("--arch", "nonsense"),
