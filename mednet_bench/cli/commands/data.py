@@ -66,7 +66,7 @@ def download_command(values: ParsedValues) -> int:
     return 0
 
 
-def _download_weights(names: list[str], places: tasks.task.DataLocations) -> None:
+def _download_weights(names: list[str], places: "tasks.task.DataLocations") -> None:
     cards = [named.zoo_name for named in baselines.naming.read_inits(names)]
     with show_downloads() as progress:
         zoo.files.fetch_weights(cards, places, progress)
@@ -75,7 +75,7 @@ def _download_weights(names: list[str], places: tasks.task.DataLocations) -> Non
         echo(one_line(f"available: zoo/{name} in {file}"))
 
 
-def _download_tasks(words: str, size: int, places: tasks.task.DataLocations) -> None:
+def _download_tasks(words: str, size: int, places: "tasks.task.DataLocations") -> None:
     known = tasks.catalog.catalog(places)
     chosen = tasks.catalog.select_tasks(words, known, places, size)
     with show_downloads() as progress:
