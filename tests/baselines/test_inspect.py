@@ -40,6 +40,7 @@ def run(command: str, desk: Path) -> subprocess.CompletedProcess[str]:
     return subprocess.run(words, cwd=desk, env=environment, capture_output=True, text=True)
 
 
+@pytest.mark.slow
 def test_every_command_of_the_page_works_in_its_order(desk: Path) -> None:
     assert len(COMMANDS) == 3
     for command in COMMANDS:
@@ -62,6 +63,7 @@ def test_a_card_that_is_there_is_not_replaced_unasked(tmp_path: Path) -> None:
         inspect_weights_command(values)
 
 
+@pytest.mark.slow
 def test_the_choice_of_a_state_dict_goes_from_the_command_into_the_card_and_the_run(tmp_path: Path) -> None:
     torch.manual_seed(1)
     state = build_backbone("test_efficientnet", 32, classes=2).state_dict()

@@ -6,10 +6,13 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 CASES = 340
 """For each of six targets: 2,040 in all, in addition to those of tests/tasks/readers."""
 
 
+@pytest.mark.slow
 def test_every_mutant_is_loaded_or_refused_by_name(tmp_path: Path) -> None:
     command = [sys.executable, str(Path(__file__).with_name("fuzz.py")), str(tmp_path / "fuzz"), str(CASES)]
     own = {"MEDNET_BENCH_CACHE": str(tmp_path / "cache"), "OMP_NUM_THREADS": "1"}

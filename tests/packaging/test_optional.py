@@ -70,6 +70,7 @@ def test_every_module_imports(tmp_path: Path) -> None:
     assert len(full) > 200
 
 
+@pytest.mark.slow
 def test_a_run_with_a_report_works(tmp_path: Path) -> None:
     words = "--protocols linear --fractions 1.0 --seeds 0 --size 28 --input-size 32 --pretrain-images 64"
     inits = "mednet,imagenet,scratch"
@@ -101,6 +102,7 @@ def write_source(place: Path) -> str:
     return "scans.toml"
 
 
+@pytest.mark.slow
 def test_a_corpus_names_its_extra(tmp_path: Path) -> None:
     cure = "A corpus needs pyarrow: pip install 'mednet-bench[corpus]'."
     build = ("corpus", "build", "corpus", write_source(tmp_path), "--variant", "gray")

@@ -122,6 +122,7 @@ main()
 """
 
 
+@pytest.mark.slow
 def test_an_init_is_one_module_in_the_folder_of_inits(tmp_path: Path) -> None:
     (tmp_path / "sources").mkdir()
     (tmp_path / "sources" / "sparse.py").write_text(ONE_MODULE)

@@ -179,6 +179,7 @@ def _check_direction(run: Path, records: list[Record]) -> None:
         assert found == red and ("fell or are missing" in summary) == red
 
 
+@pytest.mark.slow
 def test_a_protocol_of_a_package_brings_an_option_of_its_own(example: Path, tmp_path: Path) -> None:
     words = (
         "run",

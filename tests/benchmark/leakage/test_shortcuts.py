@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import msgspec
 import numpy as np
+import pytest
 from planted import Splits, audited
 
 from mednet_bench.benchmark.audits.leakage.outcome import LeakageAudit
@@ -83,6 +84,7 @@ def test_patients_of_several_images_count_once_and_not_knowing_them_is_said(clea
     )
 
 
+@pytest.mark.slow
 def test_chance_is_rarely_called_a_hint() -> None:
     """Thirty sets of pure noise, three families, two targets: 180 chances to be wrong at 1 in 200."""
     rng = np.random.default_rng(1)

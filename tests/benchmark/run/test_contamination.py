@@ -326,6 +326,7 @@ def test_an_audit_is_read_back_and_a_damaged_one_is_named(tmp_path: Path) -> Non
         list(read_audits(tmp_path))
 
 
+@pytest.mark.slow
 def test_the_command_finds_a_test_set_in_a_corpus(mednet_bench: CommandLine) -> None:
     chosen = ("phantom-nodule", "--splits", "phantom-nodule=test", "--side", "28")
     built = mednet_bench("corpus", "build", "c", "--variant", "gray", *chosen)

@@ -58,6 +58,7 @@ def card(tmp_path: Path) -> Path:
     return path
 
 
+@pytest.mark.slow
 def test_a_card_s_control_characters_reach_no_terminal_and_no_file(
     mednet_bench: CommandLine, card: Path, tmp_path: Path
 ):

@@ -138,6 +138,7 @@ def local_set(folder: Path, compressed: bool = True) -> Path:
     return folder
 
 
+@pytest.mark.slow
 def test_data_that_are_replaced_after_planning_stop_the_run_and_leave_no_record_under_their_key(
     mednet_bench: CommandLine, tmp_path: Path
 ):
@@ -215,6 +216,7 @@ def test_a_split_of_one_class_is_refused_before_any_work(
     assert f"Task 'cells': the split {split} holds no class but 'b'" in error
 
 
+@pytest.mark.slow
 def test_fractions_that_are_the_same_images_are_named_by_plan_run_and_report(
     mednet_bench: CommandLine, tmp_path: Path
 ):

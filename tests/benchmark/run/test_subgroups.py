@@ -4,6 +4,7 @@ import csv
 from pathlib import Path
 
 import numpy as np
+import pytest
 from processes import CommandLine
 
 from mednet_bench.benchmark.schema.records import RecordStore
@@ -44,6 +45,7 @@ def write(folder: Path, scanner: np.ndarray | None = None) -> np.ndarray:
     return content["test_scanner"]
 
 
+@pytest.mark.slow
 def test_a_scanner_that_drowns_the_picture_is_found_by_the_report(mednet_bench: CommandLine, tmp_path: Path):
     scanner = write(tmp_path)
     mednet_bench.succeed(*RUN)
