@@ -324,7 +324,7 @@ def test_recalled_corpora_make_contamination_possible_and_not_established(tmp_pa
 
 
 @pytest.mark.parametrize(
-    ("words", "told"),
+    ("words", "parts"),
     [
         (["ls", "inits"], ["zoo/rad-dino", "zoo/gray (", "imagenet/TAG"]),
         (["info", "zoo/rad-dino"], ["chexpert", "(from memory)", "download zoo/rad-dino"]),
@@ -333,23 +333,23 @@ def test_recalled_corpora_make_contamination_possible_and_not_established(tmp_pa
         (["ls", "inits", "--format", "json"], ['"checkpoints"', '"available"']),
     ],
 )
-def test_commands_show_inits(words: list[str], told: list[str]) -> None:
+def test_commands_show_inits(words: list[str], parts: list[str]) -> None:
     result = CliRunner().invoke(cli, words)
     assert result.exit_code == 0, result.output
-    assert all(each in result.output for each in told)
+    assert all(each in result.output for each in parts)
 
 
 @pytest.mark.parametrize(
-    ("name", "told"),
+    ("name", "sentence"),
     [
         ("zoo/rad-dini", "did you mean 'rad-dino'"),
         ("zoo/gray", "is a group of"),
         ("imagenet/dinoo", "did you mean 'dino'"),
     ],
 )
-def test_info_suggests_the_nearest_name(name: str, told: str) -> None:
+def test_info_suggests_the_nearest_name(name: str, sentence: str) -> None:
     result = CliRunner().invoke(cli, ["info", name])
-    assert isinstance(result.exception, UserError) and told in str(result.exception)
+    assert isinstance(result.exception, UserError) and sentence in str(result.exception)
 
 
 def test_inits_of_one_arch_pair_in_a_run_and_leave_their_facts_in_the_records(

@@ -286,7 +286,7 @@ def _packed_rate(machine: Machine, count: int, graphs: bool) -> float:
 
 
 def run_worker(machine: Machine, graphs: bool) -> None:
-    """Train for some seconds once told to, and print the images per second."""
+    """Train for some seconds after a line of standard input; print the images per second."""
     batch, steps, seconds = machine.pick((32, 40, 5.0), (4, 1, 0.2))
     turn = _ours(machine, SMALL_ARCHS[0], 28, batch, steps, graphs)
     turn.work()

@@ -1,6 +1,7 @@
 """What training steps do on a GPU, found without one: run by `test_without_gpu.py` with `no_gpu.c` preloaded.
 
-Prints JSON: for each case the calls of the CUDA runtime and the operations of torch in one step.
+Arguments: architectures to fine-tune. Prints JSON: for each case the calls of the CUDA runtime and the
+operations of torch in one step.
 """
 
 import ctypes
@@ -34,14 +35,6 @@ import toys
 
 RUNTIME = ctypes.CDLL(None)
 COUNTERS = ("waits", "unpinned", "to_host", "launches", "recorded", "replays")
-ARCHS = (
-    "tf_efficientnet_lite0",
-    "resnet18",
-    "resnet50",
-    "convnext_atto",
-    "vit_tiny_patch16_224",
-    "densenet121",
-)
 HYPER = OptimizerConfig(lr=1e-3, weight_decay=0.01, every=3, patience=3)
 
 
@@ -196,7 +189,7 @@ def main() -> None:
     found: dict[str, object] = {"gpus": torch.cuda.device_count()}
     found["devices"] = worker_devices("cuda", process_count("cuda", jobs=1, per_gpu=3))
     found["record"] = {"device": current_provenance("cuda:1").device}
-    found |= {arch: finetune_steps(arch) for arch in ARCHS}
+    found |= {arch: finetune_steps(arch) for arch in sys.argv[1:]}
     found |= {"graph": graph_steps(), "refused": refused_graph(), "training": whole_training()}
     found |= {"streamed": streamed_steps(), "pretraining": pretrain_steps(False)}
     found["pretraining graph"] = pretrain_steps(True)

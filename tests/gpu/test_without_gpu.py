@@ -51,9 +51,8 @@ def facts(tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, Any]:
         "LD_LIBRARY_PATH": str(folder),
         "NO_GPU_COUNT": "2",
     }
-    done = subprocess.run(
-        [sys.executable, HERE / "steps_without_gpu.py"], env=environment, capture_output=True, text=True
-    )
+    command = [sys.executable, HERE / "steps_without_gpu.py", *ARCHS]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr[-3000:]
     return json.loads(done.stdout)
 

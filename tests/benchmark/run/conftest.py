@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 HERE = Path(__file__).resolve().parent
-sys.path[:0] = [str(HERE), str(HERE.parents[1])]  # for `processes`, and for `synthetic` of all tests
+CARDS = HERE.parents[1] / "tasks" / "from_files"
+sys.path[:0] = [str(HERE), str(HERE.parents[1]), str(CARDS)]  # for `processes`, `synthetic` and `cards`
 
 from processes import FINISHED, CommandLine  # noqa: E402 - only now it can be found
 

@@ -7,6 +7,7 @@ from pathlib import Path
 import msgspec
 import numpy as np
 import pytest
+from cards import CARD
 from PIL import Image
 
 from mednet_bench.benchmark.audits.contamination.audit import ContaminationRequest, _tested_images
@@ -25,17 +26,7 @@ from mednet_bench.core.errors import UserError
 from mednet_bench.experiment import compute_run, plan_run
 from mednet_bench.tasks.task import DataLocations
 
-CARD = """name = "ward"
-title = "A ward"
-kind = "binary"
-classes = ["healthy", "ill"]
-modality = "ct"
-variant = "gray"
-source_group = "ours"
-parents = []
-license = "internal"
-citation = "none"
-[files]
+CARD_WITH_TABLE = f"""{CARD}[files]
 table = "labels.csv"
 patient_column = "patient"
 """
@@ -56,7 +47,7 @@ def card(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         rows.append([f"{number}.png", ("healthy", "ill")[ill], f"P{number // 2}", part])
     with (folder / "labels.csv").open("w", newline="") as file:
         csv.writer(file).writerows(rows)
-    (folder / "ward.toml").write_text(CARD)
+    (folder / "ward.toml").write_text(CARD_WITH_TABLE)
     return folder / "ward.toml"
 
 
@@ -196,7 +187,7 @@ def test_options_that_do_not_fit_are_refused(card: Path, options: dict[str, int]
 
 
 def test_a_given_test_split_stays(card: Path) -> None:
-    card.write_text(CARD + 'split_column = "part"\n')
+    card.write_text(CARD_WITH_TABLE + 'split_column = "part"\n')
     with pytest.raises(UserError, match="--folds 4: every task here has a test split of its own"):
         resolve_request(config_of(card, tasks="ward,phantom-organ"))
 
@@ -230,7 +221,7 @@ def test_frames_of_a_file_are_one_group(card: Path) -> None:
         for number in range(20):
             np.save(card.parent / f"{number}.npy", rng.integers(0, 255, (3, 16, 16)).astype(np.uint8))
             file.write(f"{number}.npy,{('healthy', 'ill')[number % 2]}\n")
-    card.write_text(CARD.replace('patient_column = "patient"\n', ""))
+    card.write_text(CARD_WITH_TABLE.replace('patient_column = "patient"\n', ""))
     resolved = resolve_request(config_of(card))
     pool = resolved.load_pool("ward", 28)
     assert pool.groups is not None and sorted(np.unique(pool.groups, return_counts=True)[1]) == [3] * 20
