@@ -27,9 +27,8 @@ class MemoryImages:
             for each in places:
                 yield self.images[to_device(each, self.images.device)]
         else:
-            yield from copied_ahead(
-                (gather_rows(self.images, each, pinned=False) for each in places), self.device
-            )
+            pinned = self.device.type == "cuda"
+            yield from copied_ahead((gather_rows(self.images, each, pinned) for each in places), self.device)
 
 
 def to_device(values: Tensor, device: torch.device | str) -> Tensor:

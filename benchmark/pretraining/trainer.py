@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections import deque
 from collections.abc import Hashable, Iterator
+from typing import Any
 
 import numpy as np
 import torch
@@ -15,7 +16,7 @@ from ...baselines.weights.load import load_backbone
 from ...baselines.weights.prepare import InputPreparation
 from ..training.augment import AugmentRule
 from ..training.batch_counts import BatchCounts
-from ..training.cuda_graph import CHECK_STEPS, RecordedGraph, RepeatableStep, record_step
+from ..training.cuda_graph import CHECK_STEPS, RecordedGraph, RepeatableStep, record_step, training_state
 from ..training.loop import OptimizerConfig, autocast_precision
 from ..training.model import place_model
 from .batch_sampler import BatchSampler
@@ -113,7 +114,7 @@ class PretrainTrainer:
         self.graph = record_step(self.graph_key, repeatable, torch.device(self.device))
         self.counts.pending = 0
         if self.graph is None:
-            self._plain_rates()
+            self._plain_rates(self.optimizer.param_groups)
 
     def step(self, step: int, images: Iterator[Tensor]) -> None:
         """Take one optimizer step; nothing in it waits for the device."""
@@ -165,14 +166,11 @@ class PretrainTrainer:
     def _state(self) -> Iterator[Tensor]:
         """Yield all tensors that a step without its average changes."""
         yield self.totals
-        yield from self.network.parameters()
-        yield from self.network.buffers()
-        for values in self.optimizer.state.values():
-            yield from (value for value in values.values() if isinstance(value, Tensor))
+        yield from training_state(self.network, self.optimizer)
 
-    def _plain_rates(self) -> None:
+    def _plain_rates(self, groups: list[dict[str, Any]]) -> None:
         """Set the learning rates to numbers, as checkpoints have them."""
-        for group in self.optimizer.param_groups:
+        for group in groups:
             group.update(lr=self.settings.lr, capturable=False)
 
     def sync_batchnorm(self) -> None:
@@ -187,8 +185,7 @@ class PretrainTrainer:
         """Return the tensors that a resumed training needs."""
         optimizer = self.optimizer.state_dict()
         if self.graph:  # which needs a tensor as the rate
-            for group in optimizer["param_groups"]:
-                group.update(lr=self.settings.lr, capturable=False)
+            self._plain_rates(optimizer["param_groups"])
         return {
             "network": self.network.state_dict(),
             "optimizer": optimizer,

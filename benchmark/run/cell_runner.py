@@ -86,12 +86,14 @@ class CellRunner:
         self.resolved.check_unchanged(card, size)
         splits = card.source.load(size, self.resolved.places)
         fingerprint = self.resolved.check_unchanged(card, size)  # may have changed while reading
+        processes = max(1, self.resolved.request.per_gpu)
         if share := self.resolved.val_shares.get(task):  # folds hold no copies that `--dedupe` could drop
-            return TaskFolds(PooledSplits(splits, fingerprint, self.device), share)
+            pooled = PooledSplits(splits, fingerprint, self.device, processes=processes)
+            return TaskFolds(pooled, share)
         found, dedupe = copies_in(card, splits, fingerprint), self.resolved.request.dedupe
         splits = without_copies(card, splits, found, dedupe) if dedupe else splits
-        identity, shared = data_identity(fingerprint, dedupe), max(1, self.resolved.request.per_gpu)
-        return DeviceSplits(splits, identity, self.device, found.after(dedupe), shared)
+        identity = data_identity(fingerprint, dedupe)
+        return DeviceSplits(splits, identity, self.device, found.after(dedupe), processes)
 
     def _choose_data(self, cell: Cell) -> tuple[DeviceSplits, subsets.LabelSubset]:
         """Return the splits of a cell and the labels that it may use."""

@@ -1,5 +1,6 @@
 """Planning: from a run's options to every cell with its key, and the cards that cells need."""
 
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -130,7 +131,8 @@ def build_plan(
         for arch, init in paired.pairs
     }
     fingerprints = _fingerprints(request, targets, cards, places)
-    cells = tuple(_unique_cells(_plan_cells(request, targets, cards, fingerprints, places, val_shares)))
+    planned = _plan_cells(request, targets, cards, fingerprints, places, val_shares, paired.pairs)
+    cells = tuple(_unique_cells(planned))
     generated = tuple(task.name for task in targets if task.generated)
     plan = Plan(request=request.options, recipe=request.recipe, cells=cells, generated=generated)
     return ResolvedPlan(
@@ -280,8 +282,9 @@ def _plan_cells(
     data: Fingerprints,
     places: DataLocations,
     val_shares: Mapping[str, float],
+    pairs: Sequence[tuple[str, NamedInit]],
 ) -> Iterator[PlannedCell]:
-    pairs, protocol_options = requested_pairs(request).pairs, requested_options(request)
+    protocol_options, inits_per_arch = requested_options(request), Counter(arch for arch, _ in pairs)
     for task in targets:
         size = stored_size(task, request, places)
         folds = request.folds if task.name in val_shares else 0
@@ -307,8 +310,7 @@ def _plan_cells(
                 repeats = PROTOCOLS[protocol].frozen and not (card.seeded or request.resample or folds)
                 made = list(_group_cells(request, group, decisive, needs, folds, repeats))
                 yield from made
-                compared = [each for each, _ in pairs].count(arch) > 1
-                if card.random and compared:
+                if card.random and inits_per_arch[arch] > 1:  # something is compared with it
                     yield from _longer_cells(request, made, decisive)
 
 

@@ -8,12 +8,12 @@ not repeated, so that inputs, the learning rate and the loss are tensors that ke
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Hashable, Iterable
+from collections.abc import Callable, Hashable, Iterable, Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 CHECK_STEPS = 20
 """Steps that are computed with and without the graph, from one state."""
@@ -98,7 +98,7 @@ def record_step(key: Hashable, step: RepeatableStep, device: torch.device) -> Re
     except torch.OutOfMemoryError:
         raise
     except RuntimeError as error:  # of a library that does something that cannot be recorded
-        _refusals[key] = f"it cannot be recorded ({str(error).strip().splitlines()[0]})"
+        _refusals[key] = _refusal_of(error)
     finally:
         start.restore()
     return None if _refusals[key] else graph
@@ -139,8 +139,20 @@ class RecordedForwards:
         except torch.OutOfMemoryError:
             raise
         except RuntimeError as error:
-            _refusals[key] = f"it cannot be recorded ({str(error).strip().splitlines()[0]})"
+            _refusals[key] = _refusal_of(error)
         return None
+
+
+def _refusal_of(error: RuntimeError) -> str:
+    return f"it cannot be recorded ({str(error).strip().splitlines()[0]})"
+
+
+def training_state(network: nn.Module, optimizer: torch.optim.Optimizer) -> Iterator[Tensor]:
+    """Yield all tensors of a network and its optimizer, which a training step changes."""
+    yield from network.parameters()
+    yield from network.buffers()
+    for values in optimizer.state.values():
+        yield from (value for value in values.values() if isinstance(value, Tensor))
 
 
 def graph_notes(key: Hashable) -> tuple[str, ...]:

@@ -66,7 +66,10 @@ class PooledSplits(DeviceSplits):
             images = as_stored(part, "cpu")
             if pool is None:
                 count = sum(map(len, parts))
-                pool = torch.empty((count, *images.shape[1:]), dtype=images.dtype, device=self.device)
+                device = holding_device(
+                    sum(part.images.nbytes for part in parts), self.device, self.processes
+                )
+                pool = torch.empty((count, *images.shape[1:]), dtype=images.dtype, device=device)
             pool[start : start + len(part)] = images
             start += len(part)
         assert pool is not None

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from ...core.progress import track
 from ..schema.records import ValidationPoint
 from .batch_counts import BatchCounts
-from .cuda_graph import RecordedGraph, RepeatableStep, graph_notes, record_step
+from .cuda_graph import RecordedGraph, RepeatableStep, graph_notes, record_step, training_state
 
 _T = TypeVar("_T")
 
@@ -311,11 +311,8 @@ class TrainingSteps:
         return self._update(self.feed.prepare(*stored[:-1]), stored[-1])
 
     def _state(self) -> Iterator[Tensor]:
-        """Yield all tensors that a step changes."""
-        yield from self.model.parameters()
-        yield from self.model.buffers()
-        for values in self.optimizer.state.values():
-            yield from (value for value in values.values() if isinstance(value, Tensor))
+        """Iterate over all tensors that a step changes."""
+        return training_state(self.model, self.optimizer)
 
 
 def is_short_memory(error: BaseException) -> bool:
