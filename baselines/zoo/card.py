@@ -45,11 +45,6 @@ class ZooCard(CheckpointCard, frozen=True, kw_only=True, forbid_unknown_fields=T
         """Name of the init, "zoo/NAME"."""
         return f"{FAMILY}/{self.name}"
 
-    @property
-    def home(self) -> str:
-        """Where a person finds the checkpoint: a page, a hub repository or an address."""
-        return self.page or self.hub or self.url
-
 
 @cache
 def zoo_cards() -> Mapping[str, ZooCard]:

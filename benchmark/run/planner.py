@@ -107,21 +107,32 @@ def encode_fields(recipe: TrainingConfig, fields: Sequence[str]) -> str:
     return msgspec.json.encode({name: getattr(recipe, name) for name in sorted(fields)}).decode()
 
 
-def check_option_values(request: RunConfig) -> None:
-    """Raise `UserError` for an unknown init or protocol, without reading data."""
-    requested_pairs(request)
+def check_option_values(request: RunConfig) -> ArchPairs:
+    """Pair inits with archs; `UserError` for an unknown init or protocol. Reads no data."""
     requested_options(request)
+    return requested_pairs(request)
 
 
 def build_plan(
-    request: RunConfig, targets: Sequence[Task], known: Sequence[Task], places: DataLocations
+    request: RunConfig,
+    targets: Sequence[Task],
+    known: Sequence[Task],
+    places: DataLocations,
+    paired: ArchPairs | None = None,
 ) -> ResolvedPlan:
-    """Build the plan of a run; `known` tasks may be sources of pretrainings.
+    """Build the plan of a run.
+
+    Args:
+        request: the options.
+        targets: what is classified.
+        known: all tasks, which may be sources of pretrainings.
+        places: of data and weights.
+        paired: result of `requested_pairs`, if known.
 
     Raises:
         UserError: a name is unknown, or an init is unavailable.
     """
-    paired = requested_pairs(request)
+    paired = paired or requested_pairs(request)
     val_shares = _val_shares(request, targets)
     cards = {
         (task.name, arch, init.name): _resolve_init(
@@ -201,15 +212,15 @@ def requested_pairs(request: RunConfig) -> ArchPairs:
     return ArchPairs(pairs, (*paired.left_out, f"left out of their groups, {sentence}"))
 
 
-def zoo_cards_to_fetch(request: RunConfig) -> list[str]:
+def zoo_cards_to_fetch(paired: ArchPairs) -> list[str]:
     """Return the cards of the run's public checkpoints without a path of the user's."""
-    inits = (init for _, init in requested_pairs(request).pairs if init.zoo_name)
+    inits = (init for _, init in paired.pairs if init.zoo_name)
     return list(dict.fromkeys(init.zoo_name for init in inits if init.base not in init.paths))
 
 
-def check_zoo_layouts(request: RunConfig) -> None:
+def check_zoo_layouts(paired: ArchPairs) -> None:
     """Raise `UserError` for public checkpoints whose tensor names cannot be read, before any download."""
-    names = dict.fromkeys(init.zoo_name for _, init in requested_pairs(request).pairs if init.zoo_name)
+    names = dict.fromkeys(init.zoo_name for _, init in paired.pairs if init.zoo_name)
     layouts = {card.init: card.layout for name in names if (card := find_zoo_card(name)).layout}
     unknown = [f"{init} ({layout})" for init, layout in layouts.items() if layout not in LAYOUTS]
     if unknown:

@@ -37,7 +37,7 @@ def resolve_request(
     Raises:
         UserError: a task, init or file does not exist or is unavailable.
     """
-    check_option_values(request)  # report typing errors before a download
+    paired = check_option_values(request)  # report typing errors before a download
     places = data_locations(Path(request.data_root) if request.data_root else None, request.download)
     tasks = catalog(places, [Path(path) for path in request.task_file])
     targets = select_tasks(",".join(request.tasks), tasks, places, request.size)
@@ -50,11 +50,11 @@ def resolve_request(
     elif fetching and request.download:
         fetch_tasks(targets, request.size, places, fetching)
     require_tasks(targets, request.size, places)
-    check_zoo_layouts(request)
+    check_zoo_layouts(paired)
     if not from_cards:
-        fetch_weights(zoo_cards_to_fetch(request), places, fetching if request.download else None)
+        fetch_weights(zoo_cards_to_fetch(paired), places, fetching if request.download else None)
     started = time.perf_counter()
-    resolved = build_plan(request, targets, tuple(tasks.values()), places)
+    resolved = build_plan(request, targets, tuple(tasks.values()), places, paired)
     _LOG.debug(f"planned {len(resolved.plan.cells)} cells in {time.perf_counter() - started:.2f} s")
     return resolved
 

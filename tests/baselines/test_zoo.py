@@ -275,7 +275,7 @@ def test_missing_weights_and_unknown_layouts_are_named_before_the_first_cell(con
 
             card = msgspec.structs.replace(odd["odd"], name="odd", layout="no-such")
             patch.setattr("mednet_bench.baselines.zoo.card.zoo_cards", lambda: odd | {"odd": card})
-            check_zoo_layouts(config.with_options({"inits": "zoo/odd"}))
+            check_zoo_layouts(requested_pairs(config.with_options({"inits": "zoo/odd"})))
 
 
 def test_members_of_a_group_whose_files_cannot_be_had_are_left_out_by_name(
