@@ -3,7 +3,7 @@
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +14,6 @@ from ..statistics.cross_validation import average_over_folds
 from ..statistics.influence import (
     _Floats,
     has_one_group_side,
-    sum_within_groups,
     truth_of,
 )
 from ..statistics.metric_influence import JUDGED_METRICS, JudgedMetric, decided_sides
@@ -112,7 +111,8 @@ def _row_evidence(results: ReportInput, row: LeaderboardRow, members: Sequence[R
         stacked = np.stack([read.scores for read in stored]).astype(float)
         if measure.needs_probabilities(kind) and ((stacked < 0) | (stacked > 1)).any():
             raise ValueError(f"scores are outside of [0, 1], and {measure.title} needs probabilities")
-        values, influence = _measure_seeds(measure, kind, truth, stacked, stored)
+        compute = partial(measure.compute, kind)
+        values, influence = average_over_folds(compute, truth, stacked, stacked_folds(stored), first.groups)
     except ValueError as error:  # such as predictions of different shapes
         return ScoreEvidence(problem=str(error))
     recorded = np.array([record.metrics[metric] for record in members], dtype=float)
@@ -147,24 +147,10 @@ def _row_evidence(results: ReportInput, row: LeaderboardRow, members: Sequence[R
     )
 
 
-def _measure_seeds(
-    measure: JudgedMetric,
-    kind: str,
-    truth: NDArray[np.bool_],
-    scores: _Floats,
-    stored: Sequence["StoredPredictions"],
-) -> tuple[_Floats, _Floats]:
-    """Return metric [seeds] and influence [seeds, units]; of a cross-validated row over its folds."""
-    groups = stored[0].groups
+def stacked_folds(stored: Sequence["StoredPredictions"]) -> NDArray[np.int64] | None:
+    """Return the fold of each test image by seed, [seeds, n]; None without cross-validation."""
     folds = [read.folds for read in stored if read.folds is not None]
-    if not folds:
-        values, influence = measure.compute(kind, truth, scores)
-        return values, sum_within_groups(influence, groups)
-
-    def compute(truth: NDArray[np.bool_], scores: _Floats) -> tuple[_Floats, _Floats]:
-        return measure.compute(kind, truth, scores)
-
-    return average_over_folds(compute, truth, scores, np.stack(folds), groups)
+    return np.stack(folds) if folds else None
 
 
 def _has_one_group_side(truth: NDArray[np.bool_], read: "StoredPredictions") -> bool:

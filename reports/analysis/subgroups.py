@@ -12,11 +12,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..statistics.cross_validation import average_over_folds
-from ..statistics.influence import macro_auc_influence, sum_within_groups
+from ..statistics.influence import macro_auc_influence
 from ..statistics.multiplicity import adjust_by_holm
 from ..statistics.paired import ALPHA, CEILING, NEITHER, WITHIN, PairedDifference, decide
 from ..statistics.subgroups import SubgroupGap, SubgroupScore, contrast_with_others, measure_gap
-from .influence_input import StoredPredictions, read_arrays, read_predictions, score_evidence, truth_of
+from .influence_input import (
+    read_arrays,
+    read_predictions,
+    score_evidence,
+    stacked_folds,
+    truth_of,
+)
 from .report_input import LeaderboardRow, ReportInput
 from .verdicts import BETTER, EQUIVALENT, UNDECIDED, WORSE, Verdict, compute_verdicts
 
@@ -124,14 +130,9 @@ def _split_row(results: ReportInput, row: LeaderboardRow) -> Iterator[tuple[str,
     for name, values in columns[0].items():
         if all(np.array_equal(values, other.get(name, UNKNOWN_VALUE)) for other in columns):
             whole = _Whole(
-                row, name, truth, scores, groups, _folds(predictions), _hash(labels, groups, values)
+                row, name, truth, scores, groups, stacked_folds(predictions), _hash(labels, groups, values)
             )
             yield name, tuple(_stratum(whole, value, values == value) for value in np.unique(values).tolist())
-
-
-def _folds(predictions: Sequence[StoredPredictions]) -> NDArray[np.int64] | None:
-    folds = [stored.folds for stored in predictions if stored.folds is not None]
-    return np.stack(folds) if folds else None
 
 
 def _hash(*arrays: NDArray[np.generic] | None) -> str:
@@ -197,13 +198,8 @@ def _score_subgroup(whole: _Whole, chosen: NDArray[np.bool_]) -> SubgroupScore:
     """Score a subgroup; its influence is indexed by the units of the whole test set."""
     truth, scores = whole.truth[chosen], whole.scores[:, chosen]
     groups = None if whole.groups is None else whole.groups[chosen]
-    if whole.folds is None:
-        values, influence = macro_auc_influence(truth, scores)
-        influence = sum_within_groups(influence, groups)
-    else:
-        values, influence = average_over_folds(
-            macro_auc_influence, truth, scores, whole.folds[:, chosen], groups
-        )
+    folds = None if whole.folds is None else whole.folds[:, chosen]
+    values, influence = average_over_folds(macro_auc_influence, truth, scores, folds, groups)
     if whole.groups is None:
         units, place = len(chosen), np.flatnonzero(chosen)
     else:

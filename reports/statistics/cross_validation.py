@@ -14,7 +14,7 @@ def average_over_folds(
     compute: Callable[[_Truth, _Floats], tuple[_Floats, _Floats]],
     truth: _Truth,
     scores: _Floats,
-    folds: NDArray[np.int64],
+    folds: NDArray[np.int64] | None,
     groups: NDArray[np.generic] | None,
 ) -> tuple[_Floats, _Floats]:
     """Return the mean over folds of a metric per repeat [R], and the influence of each unit [R, units].
@@ -23,15 +23,19 @@ def average_over_folds(
     van der Laan 2015, EJS 9:1583): the influence of an image is that in its fold, divided by their number.
 
     Args:
-        compute: truth [m, classes] and scores [1, m, classes] -> metric [1] and influence [1, m].
+        compute: truth [m, classes] and scores [R, m, classes] -> metric [R] and influence [R, m].
         truth: [n, classes] booleans.
         scores: [R, n, classes].
-        folds: [R, n] fold in which each image was scored; groups are whole within folds.
+        folds: [R, n] fold in which each image was scored; groups are whole within folds. None for one test
+            set, which is scored as a whole.
         groups: [n] names of patients or other groups, which are the units; None where images are.
 
     Raises:
         ValueError: `compute` raises it, as where a class is absent from a fold.
     """
+    if folds is None:
+        values, influence = compute(truth, scores)
+        return values, sum_within_groups(influence, groups)
     names = np.arange(len(truth)) if groups is None else groups
     units, place = np.unique(names, return_inverse=True)
     values, influence = np.zeros(len(scores)), np.zeros((len(scores), len(units)))
