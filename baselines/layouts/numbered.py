@@ -7,11 +7,11 @@ numbers are matched in order with the children that hold tensors.
 
 from collections.abc import Sequence
 
-from ..weights.layout import LAYOUTS, TargetModel
+from ..weights.layout import LAYOUTS, LayoutMap, TargetModel, rename_map
 
 
 @LAYOUTS.register("numbered")
-def numbered_children(names: Sequence[str], target: TargetModel) -> dict[str, str] | None:
+def numbered_children(names: Sequence[str], target: TargetModel) -> LayoutMap | None:
     """Map numbered children to the network's in order; an extra last one is the classifier."""
     heads = {name.partition(".")[0] for name in names}
     if not all(head.isdigit() for head in heads):
@@ -21,7 +21,7 @@ def numbered_children(names: Sequence[str], target: TargetModel) -> dict[str, st
     # lengths differ where the file lacks the classifier, or is of another network: a tensor without a
     # counterpart keeps its name, and the account of all tensors refuses the map
     called = dict(zip(sorted(heads, key=int), children, strict=False))
-    return {name: _rename_child(name, called) for name in names}
+    return rename_map({name: _rename_child(name, called) for name in names})
 
 
 def _rename_child(name: str, called: dict[str, str]) -> str:

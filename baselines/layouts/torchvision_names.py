@@ -9,7 +9,7 @@ import torch
 from torchvision.models import get_model
 
 from ...core.errors import UserError
-from ..weights.layout import LAYOUTS, TargetModel
+from ..weights.layout import LAYOUTS, LayoutMap, TargetModel, rename_map
 from ..weights.layout_order import names_by_modules
 
 BY_ORDER = {
@@ -44,12 +44,12 @@ VIT_RULES = (
 
 
 @LAYOUTS.register("torchvision")
-def torchvision_names(names: Sequence[str], target: TargetModel) -> dict[str, str] | None:
+def torchvision_names(names: Sequence[str], target: TargetModel) -> LayoutMap | None:
     """Map the tensor names of torchvision's networks to timm's."""
     if any(OLD_DENSENET.search(name) for name in names):
-        return {name: OLD_DENSENET.sub(r"\1\2", name) for name in names}
+        return rename_map({name: OLD_DENSENET.sub(r"\1\2", name) for name in names})
     if "class_token" in names and target.arch in VIT.values():
-        return {name: _by_rules(name) for name in names}
+        return rename_map({name: _by_rules(name) for name in names})
     if target.arch in BY_ORDER and "features.0.0.weight" in names:
         return _by_order(names, target)
     return None
@@ -61,7 +61,7 @@ def _by_rules(name: str) -> str:
     return name
 
 
-def _by_order(names: Sequence[str], target: TargetModel) -> dict[str, str] | None:
+def _by_order(names: Sequence[str], target: TargetModel) -> LayoutMap | None:
     with torch.device("meta"):
         reference = get_model(BY_ORDER[target.arch], weights=None)
     del reference.classifier
@@ -71,4 +71,4 @@ def _by_order(names: Sequence[str], target: TargetModel) -> dict[str, str] | Non
             f"torchvision's {BY_ORDER[target.arch]} and timm's {target.arch} are not the same network "
             f"({known}), and with these weights it would compute something else: take some of timm's names."
         )
-    return {name: known.get(name, name) for name in names}
+    return rename_map({name: known.get(name, name) for name in names})

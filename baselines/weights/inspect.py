@@ -137,8 +137,8 @@ def inspect_checkpoint(
     names = derive_key_map(
         tensors, TargetModel(chosen, model, classifier_names(chosen)), excused, layout, str(file)
     )
-    check_weight_values(tensors, names.pairs, str(file))
-    load_total(model, {new: tensors[name] for name, new in names.pairs.items()}, (), str(file))
+    check_weight_values(tensors, names.slots, str(file))
+    load_total(model, names.convert(tensors), (), str(file))
     possible = tuple(_possible_contracts(model, side))
     contract = possible[0][0] if possible else InputSpec(**COMMON[0])  # type: ignore[arg-type]
     return InspectedCheckpoint(

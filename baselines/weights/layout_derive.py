@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from ...core.errors import UserError
-from .layout import LAYOUTS, TargetModel
+from .layout import LAYOUTS, LayoutMap, TargetModel, TensorSlot, rename_map
 from .layout_order import names_by_order
 from .load_state_dict import TensorAccount, compare_tensors, is_tracker
 
@@ -49,16 +49,16 @@ class KeyMap:
 
     Attributes:
         prefix: of every name in the file.
-        pairs: the file's name to the network's; total on the network, except for counters of batches.
-        left: excused names that are left over.
+        slots: the file's name to the network's place; total on the network, except for counters of batches.
+        left: excused names that are left over, and what they are, "" where the card or the arch excuses them.
         twins: names of exact copies of mapped tensors.
         account: the tensors that do not fit; none if the map is accepted.
     """
 
     layout: str
     prefix: str
-    pairs: dict[str, str]
-    left: tuple[str, ...]
+    slots: dict[str, TensorSlot]
+    left: dict[str, str]
     twins: tuple[str, ...]
     account: TensorAccount
 
@@ -66,6 +66,10 @@ class KeyMap:
     def description(self) -> str:
         """Layout and prefix in words."""
         return f"{self.layout} under '{self.prefix}'" if self.prefix else self.layout
+
+    def convert(self, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Return the tensors by the network's names, with parts joined and leading axes added."""
+        return _convert(self.slots, tensors)
 
 
 def derive_key_map(
@@ -128,8 +132,7 @@ def candidate_maps(
         inner = [name.removeprefix(prefix) for name in tensors if name.startswith(prefix)]
         for name, recognize in chosen.items():
             if (renamed := recognize(inner, target)) is not None:
-                pairs = {prefix + old: new for old, new in renamed.items()}
-                yield _account_for(name, prefix, pairs, tensors, target, excused)
+                yield _account_for(name, prefix, renamed, tensors, target, excused)
 
 
 def _prefixes(names: Mapping[str, Tensor], excused: tuple[str, ...]) -> list[str]:
@@ -150,30 +153,48 @@ def _prefixes(names: Mapping[str, Tensor], excused: tuple[str, ...]) -> list[str
 def _account_for(
     layout: str,
     prefix: str,
-    pairs: dict[str, str],
+    renamed: LayoutMap,
     tensors: Mapping[str, Tensor],
     target: TargetModel,
     excused: Sequence[str],
 ) -> KeyMap:
     """Build the map of one layout and prefix, and list its faults by names in the file."""
     own = target.model.state_dict()
-    used = {name: new for name, new in pairs.items() if new in own}
-    renamed = {new: tensors[name] for name, new in used.items()}
+    slots = {prefix + old: slot for old, slot in renamed.slots.items()}
+    ruled = {prefix + old: kind for old, kind in renamed.excused.items()}
+    used = {name: slot for name, slot in slots.items() if slot.name in own and name not in ruled}
     first = {_strip_prefixes(name): tensors[name] for name in used}
-    doubled = [name for name in used if renamed[used[name]] is not tensors[name]]
-    left, twins, extra = [], [], []
+    last = {(slot.name, slot.part): name for name, slot in used.items()}
+    doubled = [name for name, slot in used.items() if last[slot.name, slot.part] != name]
+    left, twins, extra = dict(ruled), [], []
     for name in tensors:
-        if name in used:
+        if name in used or name in ruled:
             continue
-        if _is_excused(name, pairs.get(name, ""), prefix, target, excused):
-            left.append(name)
+        called = slots[name].name if name in slots else ""
+        if _is_excused(name, called, prefix, target, excused):
+            left[name] = ""
         elif _strip_prefixes(name) in first and _are_equal(tensors[name], first[_strip_prefixes(name)]):
             twins.append(name)
-        elif not is_tracker(pairs.get(name, ""), own):
+        elif not is_tracker(called, own):
             extra.append(name)
-    found = compare_tensors(own, renamed, ())
+    kept = {name: slot for name, slot in used.items() if name not in doubled}
+    found = compare_tensors(own, _convert(kept, tensors), ())
     wrong = TensorAccount(found.missing, (*extra, *doubled), found.shapes)
-    return KeyMap(layout, prefix, used, tuple(left), tuple(twins), wrong)
+    return KeyMap(layout, prefix, used, left, tuple(twins), wrong)
+
+
+def _convert(slots: Mapping[str, TensorSlot], tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    parts: dict[str, list[Tensor]] = {}
+    for name, slot in sorted(slots.items(), key=lambda item: item[1].part):
+        parts.setdefault(slot.name, []).append(tensors[name][(None,) * slot.axes])
+    return {name: _join(found) for name, found in parts.items()}
+
+
+def _join(parts: Sequence[Tensor]) -> Tensor:
+    """Join tensors along the first axis; the first alone where the others do not fit it."""
+    if len(parts) == 1 or len({tensor.shape[1:] for tensor in parts}) > 1:
+        return parts[0]
+    return torch.cat(list(parts))
 
 
 def _strip_prefixes(name: str) -> str:
@@ -201,10 +222,8 @@ def _are_equal(one: Tensor, other: Tensor) -> bool:
 
 def _give_same_weights(one: KeyMap, other: KeyMap, tensors: Mapping[str, Tensor]) -> bool:
     """Whether two maps give the network the same weights."""
-    names = {new: name for name, new in other.pairs.items()}
-    return all(
-        _are_equal(tensors[name], tensors[names[new]]) for name, new in one.pairs.items() if new in names
-    )
+    mine, theirs = one.convert(tensors), other.convert(tensors)
+    return all(_are_equal(mine[name], theirs[name]) for name in mine.keys() & theirs.keys())
 
 
 def _map_by_order(tensors: Mapping[str, Tensor], target: TargetModel, excused: Sequence[str]) -> KeyMap:
@@ -215,4 +234,4 @@ def _map_by_order(tensors: Mapping[str, Tensor], target: TargetModel, excused: S
     }
     renamed = names_by_order(kept, own)
     pairs = {name: name for name in tensors} if isinstance(renamed, str) else renamed
-    return _account_for(ORDERED_LAYOUT, "", pairs, tensors, target, excused)
+    return _account_for(ORDERED_LAYOUT, "", rename_map(pairs), tensors, target, excused)

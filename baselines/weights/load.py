@@ -75,9 +75,9 @@ def load_backbone(card: InitCard, arch: str, input_size: int, seed: int) -> Load
     random = {name: tensor.clone() for name, tensor in model.state_dict().items()} if card.transform else {}
     origin = f"{card.name} ({card.file})"
     target = TargetModel(arch, model, classifier_names(arch))
-    names = derive_key_map(tensors, target, card.excused, card.layout, origin).pairs
-    check_weight_values(tensors, names, origin)
-    load_total(model, {new: tensors[name] for name, new in names.items()}, (), origin)
+    names = derive_key_map(tensors, target, card.excused, card.layout, origin)
+    check_weight_values(tensors, names.slots, origin)
+    load_total(model, names.convert(tensors), (), origin)
     if card.fingerprint:
         _check_fingerprint(card, arch, input_size, model, origin)
     if card.transform:

@@ -44,11 +44,11 @@ def inspect_weights_command(values: ParsedValues) -> int:
 
 def _list_facts(checkpoint: "weights.inspect.InspectedCheckpoint") -> list[str]:
     names, format_input_spec = checkpoint.names, weights.input_spec.format_input_spec
-    some = f" ({weights.load_state_dict.some_of(names.left)})" if names.left else ""
+    some = f" ({weights.load_state_dict.some_of(list(names.left))})" if names.left else ""
     left = f"{len(names.left)} left over by name{some}"
     twins = f", {len(names.twins)} twice in the file" if names.twins else ""
     others = f" (fits as well: {', '.join(checkpoint.others)})" if checkpoint.others else ""
-    pairs = [f"{old} -> {new}" for old, new in names.pairs.items()]
+    pairs = [f"{old} -> {slot.name}" for old, slot in names.slots.items()]
     contracts = [
         f"  {format_input_spec(contract)}: contrast {contrast:.2g}"
         for contract, contrast in checkpoint.possible
@@ -60,7 +60,7 @@ def _list_facts(checkpoint: "weights.inspect.InspectedCheckpoint") -> list[str]:
         f"arch:        {checkpoint.arch}{others}",
         f"parameters:  {checkpoint.parameters:,} without classifier",
         f"layout:      {names.description}",
-        f"tensors:     {len(names.pairs)} of {len(checkpoint.shapes)} mapped, none missing, {left}{twins}",
+        f"tensors:     {len(names.slots)} of {len(checkpoint.shapes)} mapped, none missing, {left}{twins}",
         f"first, last: {pairs[0]}, {pairs[-1]}",
         f"contract:    {format_input_spec(checkpoint.contract)}"
         + ("" if contracts else " (ImageNet's: there is no evidence)"),
@@ -71,8 +71,10 @@ def _list_facts(checkpoint: "weights.inspect.InspectedCheckpoint") -> list[str]:
 
 def _list_tensors(checkpoint: "weights.inspect.InspectedCheckpoint") -> list[str]:
     """List every tensor of the file with its name in the network."""
-    targets = {**checkpoint.names.pairs, **dict.fromkeys(checkpoint.names.left, "(left over by name)")}
-    targets |= dict.fromkeys(checkpoint.names.twins, "(the same tensor once more)")
+    names = checkpoint.names
+    targets = {old: slot.name for old, slot in names.slots.items()}
+    targets |= {old: f"(left over by name{kind and f': {kind}'})" for old, kind in names.left.items()}
+    targets |= dict.fromkeys(names.twins, "(the same tensor once more)")
     return [
         f"{name} [{', '.join(map(str, shape))}] -> {targets.get(name, '(a counter that the network lacks)')}"
         for name, shape in checkpoint.shapes.items()
