@@ -138,8 +138,8 @@ def check_tag(arch: str, tag: str) -> None:
     """Raise `UserError` where timm has no weights with this tag for an arch."""
     import timm
 
-    tags = [name.partition(".")[2] for name in timm.list_pretrained(f"{arch}.*")]
-    if tag not in tags:
+    if not timm.is_model_pretrained(f"{arch}.{tag}"):
+        tags = [name.partition(".")[2] for name in timm.list_pretrained(f"{arch}.*")]
         raise unknown_name_error(f"tag of timm's weights for {arch} called", tag, tags)
 
 

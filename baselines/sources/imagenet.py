@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ...core.errors import UserError
-from ...core.files import sha256_file
+from ...tasks.hashes import file_hash
 from ..init import INITS, InitCard, InitRequest, InputSpec, MissingWeightsError
 from ..timm_tags import check_tag, declare_tag
 from ..weights.archs import CIFAR_STEMS
@@ -103,7 +103,7 @@ def _card_from_file(request: InitRequest, file: Path, origin: str) -> InitCard:
         )
     cfg = _timm_cfg(request)
     declared = declare_tag(cfg)
-    digest = sha256_file(file)
+    digest = file_hash(file, "sha256")
     return InitCard(
         name=_name_of(request),
         label=f"{declared.label} at {cfg.input_size[-1]} px (tag {cfg.tag}, {origin})",

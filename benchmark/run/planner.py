@@ -51,29 +51,30 @@ class ResolvedPlan:
     """A sentence each about inits that do not fit every arch of the run."""
     val_shares: Mapping[str, float] = field(default_factory=dict)
     """Share of val in the train and val of a fold, by cross-validated task; empty without `--folds`."""
-    _split_sizes: dict[tuple[str, int], tuple[int, int, int]] = field(default_factory=dict, init=False)
+    _labels: dict[tuple[str, int], Mapping[str, Split]] = field(default_factory=dict, init=False)
+
+    def labels(self, task: Task, size: int) -> Mapping[str, Split]:
+        """Return a task's splits at a stored size without pixels; they are read once."""
+        if (task.name, size) not in self._labels:
+            self._labels[task.name, size] = load_labels(task.source, size, self.places)
+        return self._labels[task.name, size]
 
     def load_pool(self, task: str, size: int) -> Split:
-        """Read the labels, groups and columns of all images of a task, without pixels."""
-        return pool_splits(load_labels(self.tasks[task].source, size, self.places))
+        """Return the labels, groups and columns of all images of a task, without pixels."""
+        return pool_splits(self.labels(self.tasks[task], size))
 
     def split_sizes(self, task: str, size: int) -> tuple[int, int, int]:
         """Return the images of train, val and test of a task at a stored size.
 
-        They are from the card, else from the labels, which are read once. Those of a cross-validated task are
-        the means over its folds.
+        They are from the card, else from the labels. Those of a cross-validated task are the means over its
+        folds.
         """
-        if (task, size) not in self._split_sizes:
-            self._split_sizes[task, size] = self._count_images(task, size)
-        return self._split_sizes[task, size]
-
-    def _count_images(self, task: str, size: int) -> tuple[int, int, int]:
         if task in self.val_shares:
             return fold_sizes(len(self.load_pool(task, size)), self.request.folds, self.val_shares[task])
         card = self.tasks[task]
         if card.split_sizes:
             return card.split_sizes
-        splits = load_labels(card.source, size, self.places)
+        splits = self.labels(card, size)
         train, val, test = (len(splits[name]) for name in SPLITS)
         return train, val, test
 

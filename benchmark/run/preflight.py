@@ -17,7 +17,7 @@ from ...baselines.weights.transform import check_transform
 from ...core.errors import UserError
 from ...tasks.databases.licenses import restriction_of
 from ...tasks.subgroups import check_subgroups
-from ...tasks.task import Split, Task, load_labels
+from ...tasks.task import Split, Task
 from ..overlap.copies import copies_in, dropped_copies, without_copies
 from ..pretraining.mednet_cache import read_pretrain_facts
 from ..schema.plan import Fold, PlannedCell
@@ -84,7 +84,7 @@ def check_before_run(resolved: ResolvedPlan, waiting: list[PlannedCell]) -> list
         elif card.transform:
             check_transform(card.transform, cell.arch, cell.input_size)
     for (_, size), task in _data_to_read(resolved, waiting).items():
-        splits = load_labels(task.source, size, resolved.places)
+        splits = resolved.labels(task, size)
         check_subgroups(f"Task '{task.name}'", splits)
         if task.name in resolved.tasks.keys() - resolved.val_shares.keys():
             _check_classes(task, splits)
@@ -146,7 +146,7 @@ def _train_and_val(resolved: ResolvedPlan, task: str, size: int, seed: int) -> t
         pool = resolved.load_pool(task, size)
         rows = fold_rows(pool, Fold(index=0, folds=resolved.request.folds), seed, share)
         return pool.at(rows.train), pool.at(rows.val)
-    splits = load_labels(resolved.tasks[task].source, size, resolved.places)
+    splits = resolved.labels(resolved.tasks[task], size)
     return splits["train"], splits["val"]
 
 
@@ -161,7 +161,7 @@ def dedupe_sentences(resolved: ResolvedPlan, waiting: list[PlannedCell]) -> list
             sentences.append(f"{name}: --dedupe drops nothing: equal images are in one fold")
             continue
         task = resolved.tasks[name]
-        splits = load_labels(task.source, size, resolved.places)
+        splits = resolved.labels(task, size)
         fingerprint = task.source.fingerprint(size, resolved.places)
         read = partial(task.source.load, size, resolved.places)  # equal pixels are searched once, and cached
         found = copies_in(task, splits, fingerprint, read)

@@ -9,6 +9,7 @@ from typing import Any
 
 import msgspec
 
+from ..baselines.zoo.card import FAMILY, zoo_cards
 from ..core.cache_limit import FEATURES, CacheEntry, cache_limit, feature_entries
 from ..core.files import cache_folder, read_regular, scratch_folder
 from ..core.text_tables import tabulate
@@ -94,12 +95,25 @@ def _downloads() -> CacheKind:
     return CacheKind("downloads", folder, tuple(entries), again, costly=True)
 
 
+def _checkpoints() -> CacheKind:
+    """List downloaded public checkpoints; those in a data folder are the user's."""
+    folder = cache_folder() / FAMILY
+    entries = (
+        CacheEntry(folder / name, lock=file.with_name(f".{file.name}.lock"))
+        for name, card in zoo_cards().items()
+        if (folder / name).is_dir() and (file := folder / name / card.path)
+    )
+    again = "downloaded anew, if their makers still publish them"
+    return CacheKind("checkpoints", folder, tuple(entries), again, costly=True)
+
+
 CACHE_KINDS = {
     "features": _features,
     "mednets": _mednets,
     "prepared": _prepared,
     "hashes": _hashes,
     "downloads": _downloads,
+    "checkpoints": _checkpoints,
 }
 """Name of a kind to the function that lists it."""
 
@@ -138,7 +152,7 @@ def cache_text(facts: Mapping[str, Any]) -> str:
         for kind in facts["kinds"]
     ]  # fmt: skip
     table = tabulate(rows, ["kind", "entries", "GB", "last used", "once removed"])
-    folders = [f"{kind['kind']:9}  {kind['folder']}" for kind in facts["kinds"]]
+    folders = [f"{kind['kind']:11}  {kind['folder']}" for kind in facts["kinds"]]
     limit = facts["features_limit_bytes"]
     most = "have no limit" if limit is None else f"take at most {limit / 1e9:g} GB"
     rule = f"features {most} (MEDNET_BENCH_CACHE_GB); the least recently used are removed first"

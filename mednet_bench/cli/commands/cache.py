@@ -54,6 +54,7 @@ _CLEAR = [
     flag_option("--prepared", "Arrays of your own tasks, decoded from your files."),
     flag_option("--hashes", "Hashes of files, and copies found across splits."),
     flag_option("--downloads", "Published files in the folder of the medmnist package."),
+    flag_option("--checkpoints", "Public checkpoints that were downloaded."),
     flag_option("--yes", "Remove without asking."),
 ]
 _COMMANDS = (

@@ -32,6 +32,7 @@ def filled(command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         "corpus-salt": 32,
         "../home/.medmnist/breastmnist.npz": 20,
         "../home/.medmnist/own.npz": 1,
+        "zoo/lunit-dino/dino.pth": 4,
     }
     for name, size in files.items():
         (cache / name).parent.mkdir(parents=True, exist_ok=True)
@@ -48,6 +49,7 @@ def test_ls_lists_every_kind_with_its_size(command, filled: Path) -> None:
         "prepared": (1, 16),
         "hashes": (1, 3),
         "downloads": (1, 20),
+        "checkpoints": (1, 4),
     }
     text = command("cache", "ls").stdout
     assert all(str(kind["folder"]) in text and kind["last_used"] in text for kind in found.values())
@@ -59,7 +61,7 @@ def test_costly_kinds_are_removed_only_with_yes(command, filled: Path) -> None:
     assert all(kind["entries"] == 1 for kind in kinds(command).values())
     assert command("cache", "clear", "--features").return_value == 0
     assert [name for name, kind in kinds(command).items() if not kind["entries"]] == ["features"]
-    words = ("--mednets", "--prepared", "--hashes", "--downloads", "--yes")
+    words = ("--mednets", "--prepared", "--hashes", "--downloads", "--checkpoints", "--yes")
     assert command("cache", "clear", *words).return_value == 0
     assert not any(kind["entries"] for kind in kinds(command).values())
     left = sorted(path.name for path in filled.parent.rglob("*") if path.is_file())
@@ -67,7 +69,7 @@ def test_costly_kinds_are_removed_only_with_yes(command, filled: Path) -> None:
 
 
 def test_clear_without_a_kind_names_them(command) -> None:
-    with pytest.raises(UserError, match="--features, --mednets, --prepared, --hashes, --downloads"):
+    with pytest.raises(UserError, match="--features, --mednets, --prepared, --hashes, --downloads, --checkpoints"):
         raise_error(command("cache", "clear"))
 
 
