@@ -138,7 +138,7 @@ def _seed_options(results: ReportInput, seeds: Sequence[int]) -> str:
 def _refused_pairs(verdicts: Sequence[Verdict]) -> Iterator[NextStep]:
     refused = sum(verdict.has("not-comparable") for verdict in verdicts)
     if refused:
-        why = "the inits differ in data, options or kind of device; run them in one command"
+        why = "the inits differ in data, options, protocol version or kind of device; run them in one command"
         yield NextStep(f"{count_noun(refused, 'comparison')} refused: {why}", "--out runs/anew")
 
 

@@ -97,7 +97,7 @@ def read_score_files(path_a: Path, path_b: Path, options: ScoreFileOptions) -> d
             what = f"a score is outside of [0, 1], and {metric.title} needs probabilities"
             each.refuse(outside, what, "apply a sigmoid or softmax first")
     truth, other = (_read_truth(each, is_multilabel) for each in (a, b))
-    _check_equal(a, b, (truth != other).any(axis=1), "labels")
+    _check_equal(a, b, (truth != other).any(axis=1), "Labels")
     pairs = {}
     for task, rows in a.frame.groupby("task").indices.items():
         name = str(task)
@@ -131,7 +131,7 @@ def _read_matching_tables(
         each.take(each.frame.reset_index(drop=True).sort_values(_KEY).index.to_numpy()) for each in (a, b)
     )
     if "group" in a.has & b.has:
-        _check_equal(a, b, a.frame["group"].to_numpy() != b.frame["group"].to_numpy(), "groups")
+        _check_equal(a, b, a.frame["group"].to_numpy() != b.frame["group"].to_numpy(), "Groups")
     elif "group" in b.has:
         a = replace(a, frame=a.frame.assign(group=b.frame["group"].to_numpy()), has=a.has | {"group"})
     return a, b, unpaired
@@ -305,10 +305,10 @@ def _check_ids(a: ScoreTable, b: ScoreTable, show: bool) -> None:
 
 
 def _check_equal(a: ScoreTable, b: ScoreTable, differ: NDArray[np.bool_], what: str) -> None:
-    if differ.any():
+    if count := int(differ.sum()):
         raise UserError(
-            f"The {what} of {differ.sum():,} rows differ between {a.path} ({a.lines(differ)}) and {b.path} "
-            f"({b.lines(differ)}): correct them in one of the files."
+            f"{what} differ in {count:,} row{'s' * (count > 1)} between {a.path} ({a.lines(differ)}) and "
+            f"{b.path} ({b.lines(differ)}): correct them in one of the files."
         )
 
 

@@ -172,7 +172,7 @@ def with_columns(**columns: Any) -> Callable[[pd.DataFrame], pd.DataFrame]:
 
 
 WRONG = [
-    (same, cell("label", 4, 1), "The labels of 1 rows differ between a.csv (line 6) and b.csv (line 6)"),
+    (same, cell("label", 4, 1), "Labels differ in 1 row between a.csv (line 6) and b.csv (line 6)"),
     (same, cell("label", 4, 2), "b.csv, line 6: the label is not 0 or 1 (1 of 60 rows): write 1"),
     (same, cell("label", 4, ""), "b.csv, line 6: the label is empty; 'NaN' and 'none' count as nothing"),
     (cell("id", 5, f"{SECRET}-004"), same, "a.csv, lines 6, 7: the same id more than once (2 of 60 rows)"),
@@ -192,7 +192,7 @@ WRONG = [
     (with_columns(task="t"), same, "a.csv has the column task and b.csv not: add or delete it"),
     (with_columns(task="t"), with_columns(task="u"), "b.csv lacks the task t of the other file"),
     (with_columns(task=""), with_columns(task="u"), "the task is empty (60 of 60 rows)"),
-    (with_columns(group=1), with_columns(group=2), "The groups of 60 rows differ between a.csv (lines 2, 3"),
+    (with_columns(group=1), with_columns(group=2), "Groups differ in 60 rows between a.csv (lines 2, 3"),
     (with_columns(group=""), same, "the group is empty; 'NaN' and 'none' count as nothing (60 of"),
     (lambda t: t.head(0), same, "a.csv holds no rows: add one per image"),
 ]  # fmt: skip
