@@ -79,8 +79,8 @@ def find_single_difference(one: NamedFacts, other: NamedFacts) -> FactDifference
         b.init,
         WORDS[fact](a, b),
         tuple(_same_facts(fact, a, b)),
-        tuple(_differences_besides(fact, a.facts, b.facts)),
-        tuple(_unsure_facts(a, b)),
+        tuple(_differences_besides(fact, a, b)),
+        tuple(_unsure_facts(fact, a, b)),
         tuple(_license_clauses(a, b)),
     )
 
@@ -97,10 +97,8 @@ def _single_fact(one: NamedFacts, other: NamedFacts) -> str:
     if _continues(one, other) or _continues(other, one):
         return START if objective_kind(a) == objective_kind(b) else ""
     differing = [fact for fact, value in COMPARED.items() if value(a) != value(b)]
-    if not differing and 0 < a.pretraining_images != b.pretraining_images > 0:
-        return IMAGES
-    if differing != [CORPUS] and _images_differ(a, b):
-        return ""
+    if CORPUS not in differing and _images_differ(a, b):  # other data sets have other numbers of images
+        differing.append(IMAGES)
     return differing[0] if len(differing) == 1 else ""
 
 
@@ -197,7 +195,9 @@ def _start_words(a: NamedFacts, b: NamedFacts) -> str:
 
 
 def _input_words(a: NamedFacts, b: NamedFacts) -> str:
-    return f"the input of {a.init} instead of that of {b.init} ({'; '.join(_input_changes(a.facts, b.facts))})"
+    return (
+        f"the input of {a.init} instead of that of {b.init} ({'; '.join(_input_changes(a.facts, b.facts))})"
+    )
 
 
 WORDS: Mapping[str, Callable[[NamedFacts, NamedFacts], str]] = {
@@ -220,14 +220,18 @@ def _same_facts(fact: str, a: NamedFacts, b: NamedFacts) -> Iterator[str]:
     yield f"same network ({a.arch})"
 
 
-def _differences_besides(fact: str, a: InitFacts, b: InitFacts) -> Iterator[str]:
+def _differences_besides(fact: str, one: NamedFacts, other: NamedFacts) -> Iterator[str]:
     """Yield what differs beside the fact, as "name: X instead of Y"."""
+    a, b = one.facts, other.facts
     if fact == INPUT:
         return
-    if fact != IMAGES and _images_differ(a, b):
+    if _continues(one, other) and a.pretraining_images:
+        yield f"number of further images: {a.pretraining_images:,}"
+    elif fact != IMAGES and _images_differ(a, b):
         yield f"number of images: {a.pretraining_images:,} instead of {b.pretraining_images:,}"
-    if a.images_of and b.images_of and a.images_of != b.images_of and "natural" not in (a.images_of, b.images_of):
-        yield f"color of the images: {a.images_of} instead of {b.images_of}"
+    colors = [side.images_of for side in (a, b)]
+    if images_group(a) == images_group(b) == "medical images" and colors[0] != colors[1]:
+        yield f"color of the images: {colors[0]} instead of {colors[1]}"
     if fact != OBJECTIVE and a.objective != b.objective:
         yield f"objective in full: {a.objective} instead of {b.objective}"
     if a.arch_args.get("img_size") != b.arch_args.get("img_size"):
@@ -249,8 +253,11 @@ def _plain(value: object) -> str:
     return f"{value:.3g}" if isinstance(value, float) else str(value)
 
 
-def _unsure_facts(a: NamedFacts, b: NamedFacts) -> Iterator[str]:
+def _unsure_facts(fact: str, a: NamedFacts, b: NamedFacts) -> Iterator[str]:
     """Yield the facts that are not stated, not fully declared, or from memory, with the inits."""
+    if fact == INPUT:  # one training, whatever the cards say about it
+        yield from _named("from memory: input", [s.init for s in (a, b) if "input" in s.facts.recalled])
+        return
     missing: Mapping[str, Callable[[InitFacts], bool]] = {
         "not fully declared: data sets": lambda facts: UNDECLARED in facts.corpora,
         "not stated: number of images": lambda facts: not facts.pretraining_images,
