@@ -94,10 +94,8 @@ def _decide_effects(results: ReportInput, found: Sequence[FactEffect]) -> Iterat
         family = [effect for effect in found if effect.setting.generated == generated]
         tested = decide_means([effect.over.mean for effect in family], results.margin)
         for effect, tests in zip(family, tested, strict=True):
-            verdict = (
-                _verdict(tests, results.sign * effect.over.mean.difference) if results.sign else UNDECIDED
-            )
-            yield replace(effect, tests=tests, verdict=verdict)
+            gain = results.sign * effect.over.mean.difference
+            yield replace(effect, tests=tests, verdict=_verdict(tests, gain) if results.sign else UNDECIDED)
 
 
 def _verdict(tests: MeanTests, gain: float) -> str:

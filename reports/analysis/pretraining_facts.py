@@ -195,9 +195,7 @@ def _start_words(a: NamedFacts, b: NamedFacts) -> str:
 
 
 def _input_words(a: NamedFacts, b: NamedFacts) -> str:
-    return (
-        f"the input of {a.init} instead of that of {b.init} ({'; '.join(_input_changes(a.facts, b.facts))})"
-    )
+    return f"input {'; '.join(_input_changes(a.facts, b.facts))}"
 
 
 WORDS: Mapping[str, Callable[[NamedFacts, NamedFacts], str]] = {

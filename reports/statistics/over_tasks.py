@@ -90,6 +90,9 @@ class MeanTests:
     result: str = NEITHER
 
 
+UNTESTED = MeanTests()
+
+
 def decide_means(means: Sequence[MeanOverTasks], margin: float) -> list[MeanTests]:
     """Test the means of one family for a difference and for equivalence, in the same order.
 
@@ -98,7 +101,7 @@ def decide_means(means: Sequence[MeanOverTasks], margin: float) -> list[MeanTest
     tested = [place for place, mean in enumerate(means) if not math.isnan(mean.p_value())]
     differ = [means[place].p_value() for place in tested]
     equal = [means[place].p_equivalent(margin) for place in tested]
-    found = [MeanTests()] * len(means)
+    found = [UNTESTED] * len(means)
     corrected = zip(tested, differ, adjust_by_bh(differ), equal, adjust_by_bh(equal), strict=True)
     for place, p, p_bh, q, q_bh in corrected:
         result = decide(p_bh < ALPHA, q_bh < ALPHA, blunt=False)
