@@ -121,7 +121,7 @@ def _add_flags(effect: FactEffect, verdicts: VerdictsByPair) -> FactEffect:
     left_out: dict[str, str] = {}
     for verdict in verdicts.get((effect.setting, pair), ()):
         if verdict.a.task in effect.over.tasks:
-            flags.update(dict.fromkeys(flag.name for flag in verdict.flags))
+            flags.update(list(dict.fromkeys(flag.name for flag in verdict.flags)))
         elif verdict.barred:
             left_out[verdict.a.task] = verdict.barred.name
     return replace(effect, flags=dict(flags.most_common()), left_out=left_out)

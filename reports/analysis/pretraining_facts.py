@@ -168,7 +168,8 @@ def _corpus_words(a: NamedFacts, b: NamedFacts) -> str:
     groups = [images_group(side.facts) for side in (a, b)]
     named = [_corpora(side.facts) for side in (a, b)]
     if groups[0] == groups[1]:
-        return f"{groups[0] or 'images'} of {named[0]} instead of {named[1]}"
+        what = "" if groups[0] == "ImageNet" else f"{groups[0] or 'images'} of "
+        return f"{what}{named[0]} instead of {named[1]}"
     first, second = (f"{group or 'images'} ({ids})" for group, ids in zip(groups, named, strict=True))
     return f"{first} instead of {second}"
 
