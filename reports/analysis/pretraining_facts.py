@@ -175,7 +175,7 @@ def _corpus_words(a: NamedFacts, b: NamedFacts) -> str:
 
 
 def _corpora(facts: InitFacts) -> str:
-    return ", ".join(facts.corpora)
+    return ", ".join("undeclared images" if id == UNDECLARED else id for id in facts.corpora)
 
 
 def _objective_words(a: NamedFacts, b: NamedFacts) -> str:

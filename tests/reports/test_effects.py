@@ -2,6 +2,7 @@
 
 import csv
 import itertools
+import re
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -11,6 +12,7 @@ import pytest
 from scipy import stats
 from synthetic import Grid, write_run
 
+from mednet_bench.baselines.naming import pair_with_archs, read_inits
 from mednet_bench.baselines.weights.checkpoint import init_from_card
 from mednet_bench.baselines.zoo.card import find_zoo_card
 from mednet_bench.benchmark.run.new_record import init_facts
@@ -39,6 +41,7 @@ from mednet_bench.reports.statistics.multiplicity import adjust_by_bh
 from mednet_bench.reports.statistics.over_tasks import MeanOverTasks, decide_means, mean_over
 from mednet_bench.reports.statistics.paired import DIFFERENT, NEITHER, WITHIN
 
+ZOO_PAGE = Path(__file__).parents[2] / "docs" / "zoo.md"
 VIT, RESNET = "vit_small_patch16_224", "resnet50"
 TASKS = ("breastmnist", "bloodmnist", "dermamnist", "octmnist", "pneumoniamnist", "retinamnist")
 DINOS = ("zoo/dino-vit-s16", "zoo/lunit-dino", "zoo/radio-dino-s16")
@@ -70,7 +73,7 @@ PAIRS = {
         START, "continued from billion-scale weights instead of from a start that is not stated",
     ),
     ("zoo/dinobloom-s14", "zoo/dinov2-vit-s14"): (
-        START, "continued on bone-marrow-mll, pbc, unknown instead of zoo/dinov2-vit-s14 as it is",
+        START, "continued on bone-marrow-mll, pbc, undeclared images instead of zoo/dinov2-vit-s14 as it is",
     ),
     ("zoo/radimagenet-resnet50-rgb", "zoo/radimagenet-resnet50"): (
         INPUT, "input channels rgb instead of bgr; mean (0.485, 0.456, 0.406) instead of (0.5, 0.5, 0.5); "
@@ -145,6 +148,24 @@ def test_all_that_differs_with_a_fact_and_all_that_is_not_certain_is_named():
     assert "not fully declared: data sets (zoo/dinobloom-s14)" in bloom.unsure
     radiology = find_single_difference(facts_of("zoo/radio-dino-s16"), facts_of("zoo/lunit-dino"))
     assert radiology and "color of the images: gray instead of color" in radiology.besides
+
+
+DESIGNS = (ZOO_PAGE.read_text().partition("## Designs")[2].partition("## The card")[0]).split("\n**")[1:]
+
+
+@pytest.mark.parametrize("design", DESIGNS, ids=lambda design: design.partition("**")[0])
+def test_a_design_of_the_documentation_pairs_under_one_arch_and_has_these_effects(design: str):
+    words = re.search(r"^mednet-bench run (.*)$", design, re.M)
+    assert words
+    command = words[1].split()
+    options = dict(zip(command[::2], command[1::2], strict=True))
+    paired = pair_with_archs(read_inits(options["--inits"].split(",")), options["--archs"].split(","))
+    inits = [facts_of(init.name) for arch, init in paired.pairs if arch == options["--archs"]]
+    assert len(inits) == len(paired.pairs) == options["--inits"].count(",") + 1 and not paired.left_out
+    found = [find_single_difference(*pair) for pair in itertools.combinations(inits, 2)]
+    expected = {(effect.a, effect.b, effect.question) for effect in found if effect}
+    lists = " ".join(design.split("```")[2].partition("\n\nSix ")[0].split())
+    assert expected == set(re.findall(r"\* `(\S+)` minus `(\S+)`: (.*?)\.(?= \*|$)", lists))
 
 
 def write_zoo_run(
