@@ -255,14 +255,14 @@ def _plain(value: object) -> str:
 def _unsure_facts(fact: str, a: NamedFacts, b: NamedFacts) -> Iterator[str]:
     """Yield the facts that are not stated, not fully declared, or from memory, with the inits."""
     if fact == INPUT:  # one training, whatever the cards say about it
-        yield from _named("from memory: input", [s.init for s in (a, b) if "input" in s.facts.recalled])
+        yield from _named("input from memory", [s.init for s in (a, b) if "input" in s.facts.recalled])
         return
     missing: Mapping[str, Callable[[InitFacts], bool]] = {
-        "not fully declared: data sets": lambda facts: UNDECLARED in facts.corpora,
-        "not stated: number of images": lambda facts: not facts.pretraining_images,
-        "not stated: whether it continued other weights": lambda facts: facts.started_from in UNKNOWN,
+        "data sets not fully declared": lambda facts: UNDECLARED in facts.corpora,
+        "number of images not stated": lambda facts: not facts.pretraining_images,
+        "starting weights not stated": lambda facts: facts.started_from in UNKNOWN,
     }
-    recalled = {f"from memory: {words}": key for key, words in RECALLED.items()}
+    recalled = {f"{words} from memory": key for key, words in RECALLED.items()}
     for text, lacks in missing.items():
         yield from _named(text, [side.init for side in (a, b) if lacks(side.facts)])
     for text, key in recalled.items():

@@ -74,8 +74,8 @@ def _points(results: ReportInput, found: Sequence[FactEffect]) -> Iterable[str]:
     for (a, b, _), effects in pairs.items():
         shown = [effect for effect in effects if effect.setting.fraction == largest]
         sizes = "; ".join(effect_text(results, effect) for effect in shown)
-        texts = [f"{effects[0].difference.question}" + (f": {sizes}" if sizes else ""), f"{a} minus {b}"]
-        yield ". ".join([*texts, *_caveats(effects)]) + "."
+        first = f"{a} minus {b}: {effects[0].difference.question}" + (f": {sizes}" if sizes else "")
+        yield ". ".join([first, *_caveats(effects)]) + "."
 
 
 def effect_text(results: ReportInput, effect: FactEffect) -> str:

@@ -104,7 +104,7 @@ def test_eight_inits_of_one_arch_pair_and_report_effects_licenses_and_contaminat
     check_medical_against_imagenet(effects[LUNIT, DINO], arch)
     supervised = effects["lab", "imagenet"]
     assert supervised.over.mean.units == 4 and supervised.flags["possibly-contaminated"] == 1
-    assert "from memory: data sets (lab)" in supervised.difference.unsure
+    assert "data sets from memory (lab)" in supervised.difference.unsure
 
     section = effects_section(results.input)
     assert section and section.parts[1].title == "Other images"
