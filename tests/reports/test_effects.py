@@ -283,18 +283,15 @@ def test_the_interval_ends_where_the_p_value_is_a_twentieth():
     (mean,) = means_of((0.02, 0.03))
     assert mean.p_value(mean.low) == pytest.approx(0.05) == mean.p_value(mean.high)
     assert mean.p_value(mean.difference) == 1
-    expected = stats.ttest_1samp(
-        0.02 + 0.03 * np.linspace(-1, 1, 8) / np.linspace(-1, 1, 8).std(ddof=1), 0.01
-    )
-    assert mean.p_value(0.01) == pytest.approx(expected.pvalue)
+    assert mean.p_value(0.01) == pytest.approx(2 * stats.t.sf(0.01 / 0.03 * 8**0.5, 7))
 
 
 def test_a_family_of_effects_is_decided_together_and_without_those_that_nothing_tests():
-    clear, small, weak, still = means_of((0.05, 0.01), (0.001, 0.004), (0.02, 0.026), (0.05, 0.0))
-    assert decide_means([weak], 0.01)[0].p[1] == weak.p_value() > 0.04
+    clear, small, weak, still = means_of((0.05, 0.01), (0.001, 0.004), (0.02, 0.022), (0.05, 0.0))
+    assert decide_means([weak], 0.01)[0].result == DIFFERENT
     tested = decide_means([clear, small, weak, still, mean_over(np.array([0.1, 0.2]))], 0.01)
     assert [each.result for each in tested] == [DIFFERENT, WITHIN, NEITHER, NEITHER, NEITHER]
-    assert tested[2].p[1] > weak.p_value(), "three tests are corrected together"
+    assert tested[2].p[1] == pytest.approx(1.5 * weak.p_value()), "the second smallest of three"
     assert np.isnan([each.p[1] for each in tested[3:]]).all(), "no spread, and too few tasks"
 
 
@@ -369,4 +366,4 @@ def test_a_difference_as_large_as_the_margin_is_seldom_called_equivalent():
     population = Population((0.1, 0.0), seed=8)
     margin = float(-np.diff(population.truth())[0])
     means = [mean_of(population.draw_scores(), *population.names) for _ in range(500)]
-    assert np.mean([decide_means([mean], margin)[0].result == WITHIN for mean in means]) <= 0.075
+    assert np.mean([decide_means([mean], margin)[0].result == WITHIN for mean in means]) <= 0.07
