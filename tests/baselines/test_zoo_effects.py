@@ -13,7 +13,7 @@ from safetensors.torch import save_file
 
 import mednet_bench
 from mednet_bench.baselines.weights.archs import build_backbone
-from mednet_bench.baselines.zoo.card import zoo_cards
+from mednet_bench.baselines.zoo.card import zoo_cards, zoo_groups
 from mednet_bench.benchmark.schema.request import RunConfig
 from mednet_bench.core.files import sha256_file
 from mednet_bench.reports.analysis.effects import FactEffect, fact_effects
@@ -74,6 +74,7 @@ def test_eight_inits_of_one_arch_pair_and_report_effects_licenses_and_contaminat
 ) -> None:
     monkeypatch.setenv("MEDNET_BENCH_CACHE", str(tmp_path / "cache"))
     if arch == TINY:
+        zoo_groups()  # cached: made of the real cards, as later tests need it
         cards = {name: msgspec.structs.replace(card, arch=TINY) for name, card in zoo_cards().items()}
         monkeypatch.setattr("mednet_bench.baselines.zoo.card.zoo_cards", lambda: cards)
     names = (*ZOO, "imagenet")
