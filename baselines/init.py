@@ -54,6 +54,8 @@ class PretrainPlan:
 Derivation = Literal["meanvar", "shuffled", "partial"]
 ArchArg = bool | int | float | str
 """Value of an argument of timm's `create_model`, as TOML writes it."""
+ImagesOf = Literal["", "gray", "color", "mixed", "natural"]
+"""Medical images of one color or of both, or natural images; "" if not stated."""
 ABSENT = "missing:"
 """Start of the identity of a stand-in for weights that are not on this machine."""
 
@@ -105,6 +107,7 @@ class InitCard:
         started_from: the init whose weights the training continued, or a phrase; "scratch" for random
             weights, "" if unknown.
         recalled: facts of the card, by key, that were written from memory and not read at the source.
+        images_of: kind of the images that the weights have seen.
         origin: "here" for weights pretrained here, "card" for a checkpoint of the user's: either is one
             pretraining of many possible ones; "" for published or random weights.
     """
@@ -131,6 +134,7 @@ class InitCard:
     pretraining_images: int = 0
     started_from: str = ""
     recalled: tuple[str, ...] = ()
+    images_of: ImagesOf = ""
     origin: Literal["", "here", "card"] = ""
 
     @property

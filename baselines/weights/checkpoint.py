@@ -10,7 +10,7 @@ import msgspec
 from ...core.errors import UserError
 from ...core.files import sha256_file, write_bytes
 from ...core.toml_files import as_card, check_keys, read_toml
-from ..init import ArchArg, InitCard, InitRequest, InputSpec
+from ..init import ArchArg, ImagesOf, InitCard, InitRequest, InputSpec
 from .load_state_dict import refuse_other_kinds
 
 EXAMPLE = """name = "my-mednet"
@@ -56,6 +56,8 @@ class CheckpointCard(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     """Number of different images that the weights have seen; 0 if unknown."""
     started_from: str = ""
     """Init that the training continued, such as "imagenet"; "scratch" for random weights; "" if unknown."""
+    images_of: ImagesOf = ""
+    """Medical images of one color or of both ("mixed"), or natural images; "" if not stated."""
     recalled: tuple[str, ...] = ()
     """Keys of this card whose values are from memory, not read at the source."""
     excused: tuple[str, ...] = ()
@@ -175,4 +177,5 @@ def init_from_card(card: CheckpointCard, name: str, file: Path, digest: str) -> 
         pretraining_images=card.images,
         started_from=card.started_from,
         recalled=card.recalled,
+        images_of=card.images_of,
     )

@@ -25,8 +25,6 @@ class ZooCard(CheckpointCard, frozen=True, kw_only=True, forbid_unknown_fields=T
 
     title: str
     """Network and method in a few words."""
-    images_of: Literal["gray", "color", "mixed", "natural"]
-    """Medical images of one color or of both, or natural images."""
     hub: str = ""
     """Repository on the model hub, OWNER/NAME."""
     revision: str = "main"

@@ -92,6 +92,8 @@ def init_facts(card: InitCard, task: Task | None) -> InitFacts:
         license=card.license,
         pretraining_images=card.pretraining_images,
         started_from=card.started_from,
+        images_of=card.images_of,
+        arch_args=dict(card.arch_args),
         recalled=card.recalled,
         random=card.random,
         derived_from=card.source.name if card.transform else "",

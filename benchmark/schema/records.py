@@ -12,6 +12,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from ...baselines.init import ArchArg, ImagesOf
 from ...core.errors import UserError
 from ...core.files import open_regular, read_regular, sha256_file, write_bytes
 from ...core.progress import track
@@ -123,6 +124,10 @@ class InitFacts(msgspec.Struct, frozen=True, kw_only=True):
     """Number of different images that the weights have seen; 0 where unknown."""
     started_from: str = ""
     """Init that the pretraining continued; "scratch" for random weights; "" where unknown."""
+    images_of: ImagesOf = ""
+    """Kind of the images that the weights have seen; "" where not stated, and in older records."""
+    arch_args: dict[str, ArchArg] = {}
+    """Arguments of timm beside the arch's name."""
     recalled: tuple[str, ...] = ()
     """Facts of the weights' card that are from memory: corpora, input, license, ..."""
     not_imagenet: str = ""

@@ -116,13 +116,20 @@ def overall_differences(results: ReportInput) -> tuple[OverallDifference, ...]:
     for each in gather_scores(results):
         for place, a in enumerate(each.inits):
             for b in each.inits[place + 1 :]:
-                differences = each.differences(a, b)
-                if differences:
-                    tasks = each.tasks_of(a, b)
-                    keys = tuple(key for task in tasks for init in (a, b) for key in each.keys[task, init])
-                    mean = mean_over(np.array(list(differences.values())))
-                    found.append(OverallDifference(each.setting, a, b, tasks, mean, keys))
-    return tuple(found)
+                found.append(difference_over_tasks(each, a, b))
+    return tuple(filter(None, found))
+
+
+def difference_over_tasks(scores: SettingScores, a: str, b: str) -> OverallDifference | None:
+    """Compare two inits over the tasks of one setting; None without a task on which both have a seed."""
+    differences = scores.differences(a, b)
+    if not differences:
+        return None
+    tasks = scores.tasks_of(a, b)
+    keys = tuple(key for task in tasks for init in (a, b) for key in scores.keys[task, init])
+    return OverallDifference(
+        scores.setting, a, b, tasks, mean_over(np.array(list(differences.values()))), keys
+    )
 
 
 @lru_cache(maxsize=4)

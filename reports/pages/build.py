@@ -11,6 +11,7 @@ from ..analysis.load_report_input import load_report_input
 from ..analysis.report_input import ReportInput
 from ..statistics.paired import MARGIN
 from .csv_table import leaderboard_csv
+from .effects_csv import effects_csv
 from .html_page import render_html
 from .markdown_page import render_markdown
 from .overview import build_page
@@ -41,7 +42,7 @@ class BuiltReport:
 def build_report(folders: Sequence[Path], out: Path | None = None, margin: float = MARGIN) -> BuiltReport:
     """Write `report.html`, `report.md`, `leaderboard.csv`, `verdicts.*` and `figures/*.svg`.
 
-    Also `subgroups.csv` if a task has subgroups.
+    Also `subgroups.csv` if a task has subgroups, and `effects.csv` if two inits differ in one fact.
 
     Args:
         folders: one run directory, or several for one report.
@@ -80,8 +81,8 @@ def write_report(results: ReportInput, out: Path | None = None) -> BuiltReport:
         verdicts=tuple(verdicts),
         results=results,
     )
-    by_subgroup = subgroups_csv(results)
-    tables = {out / "subgroups.csv": by_subgroup.encode()} if by_subgroup else {}
+    texts = {"subgroups.csv": subgroups_csv(results), "effects.csv": effects_csv(results)}
+    tables = {out / name: text.encode() for name, text in texts.items() if text}
     for path, content in (figures | verdicts | tables).items():
         write_bytes(path, content)
     write_bytes(built.csv, leaderboard_csv(results).encode())

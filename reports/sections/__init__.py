@@ -3,6 +3,7 @@
 SECTION_ORDER = (
     "verdicts",
     "over-tasks",
+    "effects",
     "labels-saved",
     "essay",
     "leaderboard",

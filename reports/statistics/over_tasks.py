@@ -4,12 +4,14 @@ Sources: Demšar 2006, JMLR 7:1; Wilcoxon, Friedman and the studentized range by
 """
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from .influence import _Floats
-from .paired import ALPHA, t_quantile
+from .multiplicity import adjust_by_bh
+from .paired import ALPHA, NEITHER, decide, t_quantile
 
 MEAN_UNITS, WILCOXON_UNITS, RANK_UNITS, RANK_INITS = 3, 6, 5, 3
 """Fewest independent tasks for an interval, for Wilcoxon (which cannot reach p < 0.05 with fewer), and for
@@ -53,6 +55,58 @@ class MeanOverTasks:
             far = np.where(ends == 0, 0.0, ends / reach)
         above, below = float(stdtr(self.units - 1, -far[0])), float(stdtr(self.units - 1, far[1]))
         return above, 1 - above - below, below
+
+    def p_value(self, at: float = 0.0) -> float:
+        """Return the two-sided p-value of a true mean of `at`: 0.05 where the 95 % interval ends.
+
+        NaN for fewer than three tasks, and where all differ by the same: then nothing shows the error.
+        """
+        from scipy.special import stdtr
+
+        if self.units < MEAN_UNITS or self.spread == 0:
+            return math.nan
+        distance = abs(self.difference - at) * math.sqrt(self.units) / self.spread
+        return float(2 * stdtr(self.units - 1, -distance))
+
+    def p_equivalent(self, margin: float) -> float:
+        """Return the p-value of two one-sided tests: small where the mean is within `margin`."""
+        if abs(self.difference) >= margin:
+            return math.nan if math.isnan(self.p_value()) else 1.0
+        return max(self.p_value(margin), self.p_value(-margin)) / 2
+
+
+@dataclass(frozen=True)
+class MeanTests:
+    """Tests of one mean of a family, whose p-values are corrected together; NaN where untested.
+
+    Attributes:
+        p: two-sided p-value of no difference, before and after Benjamini and Hochberg's correction.
+        p_equivalent: p-value of a difference of the margin or more, before and after the correction.
+        result: `DIFFERENT`, `WITHIN` or `NEITHER`.
+    """
+
+    p: tuple[float, float] = (math.nan, math.nan)
+    p_equivalent: tuple[float, float] = (math.nan, math.nan)
+    result: str = NEITHER
+
+
+UNTESTED = MeanTests()
+
+
+def decide_means(means: Sequence[MeanOverTasks], margin: float) -> list[MeanTests]:
+    """Test the means of one family for a difference and for equivalence, in the same order.
+
+    Student's t, as for the interval; the p-values of each kind are corrected over all tested means.
+    """
+    tested = [place for place, mean in enumerate(means) if not math.isnan(mean.p_value())]
+    differ = [means[place].p_value() for place in tested]
+    equal = [means[place].p_equivalent(margin) for place in tested]
+    found = [UNTESTED] * len(means)
+    corrected = zip(tested, differ, adjust_by_bh(differ), equal, adjust_by_bh(equal), strict=True)
+    for place, p, p_bh, q, q_bh in corrected:
+        result = decide(p_bh < ALPHA, q_bh < ALPHA, blunt=False)
+        found[place] = MeanTests((p, p_bh), (q, q_bh), result)
+    return found
 
 
 def mean_over(differences: _Floats) -> MeanOverTasks:

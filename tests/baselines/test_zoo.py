@@ -51,7 +51,7 @@ def test_every_card_keeps_the_contract(card: ZooCard) -> None:
     assert card.corpora and set(card.corpora) <= CATALOG, (
         "add it to tasks/databases/outside.csv, with what it is"
     )
-    assert card.objective
+    assert card.objective and card.images_of
     assert re.fullmatch(r"[A-Za-z0-9.+-]*", card.license), "an SPDX id, or LicenseRef-NAME"
     assert re.fullmatch(r"([0-9a-f]{64})?", card.sha256)
     assert len(set(card.recalled)) == len(card.recalled)
