@@ -26,6 +26,8 @@ from .verdicts import Verdict, compute_verdicts
 
 BY_TASK = ("adapted", "overlap", "possible")
 """Facts of an init that depend on the task, not on its weights."""
+SEEN = ("contaminated", "mostly-in-train")
+"""Flags of tasks that no average over tasks contains."""
 VerdictsByPair = Mapping[tuple[ComparableSetting, frozenset[str]], Sequence[Verdict]]
 
 
@@ -123,7 +125,8 @@ def _add_flags(effect: FactEffect, verdicts: VerdictsByPair) -> FactEffect:
         if verdict.a.task in effect.over.tasks:
             flags.update(list(dict.fromkeys(flag.name for flag in verdict.flags)))
         elif verdict.barred:
-            left_out[verdict.a.task] = verdict.barred.name
+            seen = next((flag for flag in verdict.flags if flag.name in SEEN), verdict.barred)
+            left_out[verdict.a.task] = seen.name
     return replace(effect, flags=dict(flags.most_common()), left_out=left_out)
 
 

@@ -124,4 +124,4 @@ def check_medical_against_imagenet(effect: FactEffect, arch: str) -> None:
     assert found.licenses[0].startswith("zoo/lunit-dino: no commercial use")
     assert effect.left_out == {"slides": "contaminated"}
     assert effect.over.tasks == ("chest", "organs", "cells")
-    assert effect.over.mean.low < effect.over.mean.difference < effect.over.mean.high
+    assert effect.over.mean.low <= effect.over.mean.difference <= effect.over.mean.high  # all may be perfect
