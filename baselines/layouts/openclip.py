@@ -27,8 +27,8 @@ RULES = (
 LEADING_AXES = {"class_embedding": 2, "positional_embedding": 1}
 EXCUSED = {
     r"visual\.(head\.|proj$)": "projection",
-    r"text\.": "text encoder",
-    r"(transformer|token_embedding|ln_final)\.|(positional_embedding|text_projection|attn_mask)$": "text encoder",
+    r"(text|transformer|token_embedding|ln_final)\.": "text encoder",
+    r"(positional_embedding|text_projection|attn_mask)$": "text encoder",
     r"logit_(scale|bias)$": "scale of the loss",
     r"(input_resolution|context_length|vocab_size)$": "setting",
 }

@@ -6,6 +6,7 @@ import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -21,7 +22,7 @@ from .checkpoint import CheckpointCard
 from .fingerprint import fingerprint
 from .input_spec import COMMON, InputEvidence, check_input_spec
 from .layout import TargetModel
-from .layout_derive import KeyMap, candidate_maps, derive_key_map, refuse_keras
+from .layout_derive import KeyMap, candidate_maps, refuse_keras
 from .load_state_dict import (
     check_weight_values,
     choose_state_dict,
@@ -29,6 +30,7 @@ from .load_state_dict import (
     network_names,
     read_state_dicts,
 )
+from .position_table import match_file, stored_image_size
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -48,10 +50,25 @@ FAMILIES: tuple[tuple[str, tuple[str, ...]], ...] = (
     (r"(^|\.)features\.1\.0\.(block|conv)\.0\.0\.", (*EFFICIENT, "mobilenetv2_100")),
     (r"(^|\.)stages\.0\.blocks\.0\.conv_dw\.", ("convnext_tiny", "convnext_small", "convnext_base")),
     (
-        r"(^|\.)(blocks\.0\.attn\.qkv|encoder\.layers\.encoder_layer_0\.self_attention)\b",
+        r"(^|\.)(pre_layrnorm|visual\.ln_pre)\.weight$",
+        tuple(
+            f"vit_{size}_clip_{act}224"
+            for size in ("base_patch32", "base_patch16", "large_patch14")
+            for act in ("quickgelu_", "")
+        ),
+    ),
+    (r"(^|\.)head\.probe$", ("vit_base_patch16_siglip_224", "vit_so400m_patch14_siglip_384")),
+    (
+        r"(^|\.)(blocks\.(\d+\.)?0\.attn\.qkv|encoder\.layers\.encoder_layer_0\.self_attention"
+        r"|encoder\.layer\.0\.attention\.attention\.query)\b",
         (
             *(f"vit_{size}_patch16_224" for size in ("tiny", "small", "base", "large")),
             *("vit_small_patch32_224", "vit_base_patch32_224"),
+            *(
+                f"vit_{size}_patch14_{reg}dinov2"
+                for size in ("small", "base", "large")
+                for reg in ("", "reg4_")
+            ),
         ),
     ),
     (
@@ -76,6 +93,7 @@ class InspectedCheckpoint:
         possible: every common contract without warnings, and its contrast.
         side: in pixels, at which evidence and fingerprint were computed.
         fingerprint: of the network under `contract`.
+        image_size: of the position table in pixels, where it is not the arch's own; else 0.
     """
 
     file: Path
@@ -92,6 +110,7 @@ class InspectedCheckpoint:
     possible: tuple[tuple[InputSpec, float], ...]
     side: int
     fingerprint: tuple[float, ...]
+    image_size: int = 0
 
     def draft(self) -> CheckpointCard:
         """Return a card for these weights without the facts that only their author knows."""
@@ -100,6 +119,7 @@ class InspectedCheckpoint:
             path=self.file.name,
             sha256=self.sha256,
             arch=self.arch,
+            arch_args={"img_size": self.image_size} if self.image_size else {},
             input=self.contract,
             corpora=(),
             state_dict=self.state_dict if self.ignored else "",
@@ -134,9 +154,11 @@ def inspect_checkpoint(
             f"The names in {file} ({', '.join(list(tensors)[:3])}, ...) are no common network's: pass --arch."
         )
     side, model = _build_model(chosen)
-    names = derive_key_map(
-        tensors, TargetModel(chosen, model, classifier_names(chosen)), excused, layout, str(file)
+    target = TargetModel(chosen, model, classifier_names(chosen))
+    target, names, image_size = match_file(
+        tensors, target, partial(_build_for_table, chosen, side), excused, layout, str(file)
     )
+    model = target.model.eval()
     check_weight_values(tensors, names.slots, str(file))
     load_total(model, names.convert(tensors), (), str(file))
     possible = tuple(_possible_contracts(model, side))
@@ -156,7 +178,12 @@ def inspect_checkpoint(
         possible=possible,
         side=side,
         fingerprint=fingerprint(model, contract, side),
+        image_size=image_size,
     )
+
+
+def _build_for_table(arch: str, side: int, image_size: int) -> nn.Module:
+    return build_backbone(arch, side, args={"img_size": image_size})
 
 
 def _likely_archs(names: Mapping[str, Tensor]) -> tuple[str, ...]:
@@ -165,11 +192,11 @@ def _likely_archs(names: Mapping[str, Tensor]) -> tuple[str, ...]:
 
 
 def _fitting_archs(tensors: Mapping[str, Tensor], excused: tuple[str, ...]) -> list[str]:
-    """Return the likely archs that the tensors fit totally.
+    """Return the likely archs that the tensors fit totally, then those with another position table.
 
     Archs that differ only in padding or epsilon (timm's `tf_` names) fit alike.
     """
-    found = []
+    found, resized = [], []
     for arch in _likely_archs(tensors):
         try:
             with torch.device("meta"):  # names, shapes and settings without memory for weights
@@ -177,9 +204,11 @@ def _fitting_archs(tensors: Mapping[str, Tensor], excused: tuple[str, ...]) -> l
             maps = list(candidate_maps(tensors, target, excused))  # each may refuse
             if not all(names.account.faults for names in maps):
                 found.append(arch)
+            elif stored_image_size(maps, tensors, target.model):
+                resized.append(arch)
         except UserError:  # torchvision's network differs in a setting
             continue
-    return found
+    return [*found, *resized]
 
 
 def _build_model(arch: str) -> tuple[int, nn.Module]:
