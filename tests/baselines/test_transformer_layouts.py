@@ -18,6 +18,7 @@ from mednet_bench.baselines.weights.inspect import inspect_checkpoint
 from mednet_bench.baselines.weights.layout import TargetModel
 from mednet_bench.baselines.weights.layout_derive import derive_key_map
 from mednet_bench.baselines.weights.load import load_backbone
+from mednet_bench.baselines.zoo.card import find_zoo_card
 from mednet_bench.core.errors import UserError
 
 State = dict[str, Tensor]
@@ -303,6 +304,28 @@ def test_two_networks_in_one_file_are_not_mixed() -> None:
     found = derive_key_map(both, target, (), "", "both")
     assert set(found.left.values()) == {"student"} and found.prefix == ""
     assert torch.equal(found.convert(both)["norm.weight"], own["norm.weight"])
+
+
+CARDS = {
+    "biomedclip": "open_clip with a trunk of timm", "unimed-clip": "open_clip, own transformer",
+    "retfound-cfp": "MAE", "retfound-oct": "MAE", "medical-mae-vit-b16": "MAE", "medical-mae-vit-s16": "MAE",
+    "endovit": "MAE", "usf-mae": "MAE", "ultrafedfm": "MAE", "rad-dino": "DINOv2",
+    "dinobloom-b14": "DINOv2's training",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", CARDS)
+def test_a_card_reads_the_names_of_its_publisher(name: str) -> None:
+    card, published = find_zoo_card(name), PUBLISHED[CARDS[name]]
+    with torch.device("meta"):  # names and shapes of the real width
+        model = build_backbone(card.arch, card.input_size, args={**card.arch_args, "depth": DEPTH})
+        state = {
+            **published.write(dict(model.state_dict())),
+            **dict.fromkeys(published.beside, torch.rand(3)),
+        }
+        target = TargetModel(card.arch, model, classifier_names(card.arch))
+        found = derive_key_map(state, target, card.excused, card.layout, name)
+    assert found.left == published.beside and len(found.slots) == len(model.state_dict())
 
 
 TABLES = ("transformers' ViT", "transformers' SigLIP", "open_clip, own transformer", "DINOv2",
