@@ -85,6 +85,7 @@ def _list_tensors(checkpoint: "weights.inspect.InspectedCheckpoint") -> list[str
     """List every tensor of the file with its name in the network."""
     names = checkpoint.names
     targets = {old: slot.name for old, slot in names.slots.items()}
+    targets |= {old: f"{names.slots[old].name} and {slot.name}" for old, slot in names.second.items()}
     targets |= {old: f"(left over by name{kind and f': {kind}'})" for old, kind in names.left.items()}
     targets |= dict.fromkeys(names.twins, "(the same tensor once more)")
     return [
