@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING
 
 from timm.models.vision_transformer import VisionTransformer
 
-from ...core.errors import UserError
 from .layout import TargetModel
 from .layout_derive import KeyMap, candidate_maps, derive_key_map
 
@@ -45,15 +44,20 @@ def match_file(
     Raises:
         UserError: as `derive_key_map`.
     """
-    try:
-        return target, derive_key_map(tensors, target, excused, layout, origin), 0
-    except UserError:
-        maps = candidate_maps(tensors, target, excused, layout)
-        size = stored_image_size(maps, tensors, target.model) if build else 0
-        if not build or not size:
-            raise
-    target = replace(target, model=build(size))
+    size = 0
+    if build and not _has_own_table(tensors, target.model):
+        size = stored_image_size(candidate_maps(tensors, target, excused, layout), tensors, target.model)
+        target = replace(target, model=build(size)) if size else target
     return target, derive_key_map(tensors, target, excused, layout, origin), size
+
+
+def _has_own_table(tensors: Mapping[str, Tensor], model: nn.Module) -> bool:
+    """Whether the network has no table, or a tensor has its shape, or one more token, under any name."""
+    if not isinstance(model, VisionTransformer) or model.pos_embed is None:
+        return True
+    tokens, width = model.pos_embed.shape[1:]
+    own = ((tokens, width), (tokens + 1, width))
+    return any(tensor.ndim in (2, 3) and tuple(tensor.shape[-2:]) in own for tensor in tensors.values())
 
 
 def stored_image_size(maps: Iterable[KeyMap], tensors: Mapping[str, Tensor], model: nn.Module) -> int:

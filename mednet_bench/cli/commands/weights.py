@@ -50,7 +50,7 @@ def _list_facts(checkpoint: "weights.inspect.InspectedCheckpoint") -> list[str]:
     twins = f", {len(names.twins)} twice in the file" if names.twins else ""
     others = f" (fits as well: {', '.join(checkpoint.others)})" if checkpoint.others else ""
     size = checkpoint.image_size
-    table = f", position table of {size} px: pass img_size in the card's arch_args" if size else ""
+    table = f", position table of {size} px (img_size of the card's arch_args)" if size else ""
     pairs = [f"{old} -> {slot.name}" for old, slot in names.slots.items()]
     contracts = [
         f"  {format_input_spec(contract)}: contrast {contrast:.2g}"
