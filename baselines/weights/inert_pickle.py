@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 LIBRARIES = (
-    "torch", "torchvision", "torchxrayvision", "timm", "numpy", "argparse", "omegaconf", "pathlib", "datetime",
-    "pytorch_lightning", "lightning", "lightning_fabric", "lightning_utilities", "typing", "_codecs",
+    "torch", "torchvision", "torchxrayvision", "timm", "numpy", "argparse", "omegaconf", "pathlib",
+    "datetime", "pytorch_lightning", "lightning", "lightning_fabric", "lightning_utilities", "typing", "_codecs",
 )  # fmt: skip
 """Packages whose names become inert objects: networks, settings, optimizers and what these hold."""
 PLAIN = {

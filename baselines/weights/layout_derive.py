@@ -39,6 +39,8 @@ AUXILIARY = "AuxLogits."
 KERAS_NAME = re.compile(r"(^|\W)(conv\d_block\d+_(\d_)?(conv|bn)|batch_normalization(_\d+)?|moving_mean)\b")
 BIASED = re.compile(r"layer1\.0\.conv\d\.bias$|(^|\.)4\.0\.conv\d\.bias$")
 """Tensors of a residual block whose convolutions have a bias; those of torchvision and timm never do."""
+GENERAL = ("timm", "torchvision")
+"""Layouts that are tried first: where one fits, that of a publisher says no more."""
 ORDERED_LAYOUT = "order"
 """Used only on request: `names_by_order` proves less than a recognized layout."""
 
@@ -127,7 +129,8 @@ def candidate_maps(
     if layout == ORDERED_LAYOUT:
         yield _map_by_order(tensors, target, excused)
         return
-    chosen = {layout: LAYOUTS[layout]} if layout else dict(LAYOUTS.items())
+    found = sorted(LAYOUTS.items(), key=lambda pair: pair[0] not in GENERAL)
+    chosen = {layout: LAYOUTS[layout]} if layout else dict(found)
     for prefix in _prefixes(tensors, tuple(excused)):
         inner = [name.removeprefix(prefix) for name in tensors if name.startswith(prefix)]
         for name, recognize in chosen.items():

@@ -38,8 +38,8 @@ def read_state_dicts(path: Path) -> dict[str, dict[str, Tensor]]:
             objects of known libraries, which are read as in `inert_pickle`.
 
     Returns:
-        Name, such as "state_dict" or "model.student", to tensors; the name is "" for bare tensors, or those of
-        a whole module.
+        Name, such as "state_dict" or "model.student", to tensors; the name is "" for bare tensors, or
+        those of a whole module.
 
     Raises:
         UserError: absent, damaged, no checkpoint, only readable by running code, or without a state dict.
@@ -75,8 +75,8 @@ def _read_file(path: Path) -> object:
         refuse_other_kinds(path)
         if isinstance(error, RefusedNameError):
             raise UserError(
-                f"{path} cannot be read without running code from it, as it needs {error}: if you trust it and "
-                f"have its code installed, convert it by {CONVERSION}."
+                f"{path} cannot be read without running code from it, as it needs {error}: if you trust it, "
+                f"and have its code installed, convert it by {CONVERSION}."
             ) from error
         reason = (str(error).splitlines() or ["it ends too early"])[0]
         raise UserError(f"{path} is damaged ({reason}): fetch it again.") from error

@@ -51,9 +51,7 @@ class InputPreparation:
         """
         if images.shape[1] == CHANNELS and self.contract.channels != "rgb":
             if self.contract.channels == "gray":
-                raise UserError(
-                    "The network has one input channel: give it gray images, or take another init."
-                )
+                raise UserError("The network takes gray images only: take another init for color tasks.")
             images = images.flip(1)
         scale, shift = _affine(self.contract, images.device)
         # broadcasting repeats a single channel three times

@@ -27,7 +27,9 @@ FORMATS = {"zip": True, "of 2019": False}
 @pytest.fixture(scope="module")
 def network() -> nn.Module:
     torch.manual_seed(0)
-    return resnet18(weights=None, num_classes=3)
+    made = resnet18(weights=None, num_classes=3)
+    made.register_buffer("absent", None)  # as TorchXRayVision's op_threshs
+    return made
 
 
 def write(content: object, path: Path, form: str = "zip") -> Path:
@@ -38,7 +40,6 @@ def write(content: object, path: Path, form: str = "zip") -> Path:
 @pytest.mark.parametrize("form", FORMATS)
 @pytest.mark.filterwarnings("ignore:.*source code.*")
 def test_the_state_dict_of_a_whole_module_is_read(form: str, network: nn.Module, tmp_path: Path) -> None:
-    network.bn1.register_buffer("absent", None)  # as TorchXRayVision's op_threshs
     found = read_tensors(write(network, tmp_path / "a.pt", form))
     state = network.state_dict()
     assert list(found) == list(state)
@@ -76,10 +77,7 @@ ATTACKS: dict[str, Callable[[str], object]] = {
     "posix.system": lambda proof: Calls(os.system, f"touch {proof}"),
     "builtins.exec": lambda proof: Calls(exec, f"open({proof!r}, 'w')"),
     "builtins.getattr": lambda proof: Calls(getattr, nn.Linear, "forward"),
-    "builtins.eval": lambda proof: {
-        "model": resnet18(num_classes=2),
-        "x": Calls(eval, f"open({proof!r},'w')"),
-    },
+    "builtins.eval": lambda proof: {"a": nn.Linear(1, 1), "x": Calls(eval, f"open({proof!r}, 'w')")},
 }
 
 
