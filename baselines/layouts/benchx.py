@@ -1,9 +1,9 @@
 """`benchx`: image encoders of the image-text methods that BenchX trained again on MIMIC-CXR.
 
 Each method keeps its own names, which are those of its code in github.com/yangzhou12/BenchX (b874fa6,
-`configs/_base_/models` and `unifier/models`); the files themselves were not read. A file holds the text encoder
-and the projectors beside the image encoder; these are left over by name, and anything else is refused. MedKLIP
-has no fourth stage, so that no network of timm fits it.
+`configs/_base_/models` and `unifier/models`); the files themselves were not read, so the cards list the
+layout as recalled. A file holds the text encoder and the projectors beside the image encoder; these are left
+over by name, and anything else is refused. MedKLIP has no fourth stage, so that no network of timm fits it.
 """
 
 from __future__ import annotations
@@ -86,6 +86,7 @@ METHODS = (
             "backward_textual.": DECODER,
         },
     ),
+    ImageTextMethod("transformer.", "transformer.embeddings.", {"head.": "classifier"}),  # REFERS' ViT alone
 )
 REFERS_RULES = (
     (r"^embeddings\.patch_embeddings\.", "patch_embed.proj."),

@@ -1,8 +1,8 @@
 """`radiologynet`: torchvision's networks as RadiologyNET saves them, in `model_state`.
 
-By `usage/models.py` of github.com/AIlab-RITEH/RadiologyNET-TL-models (f2d4a70), ResNets and Inception are under
-`model.`, DenseNet is there twice, bare and under `model.`, and EfficientNet is bare. Inception keeps its second
-classifier.
+By `usage/models.py` of github.com/AIlab-RITEH/RadiologyNET-TL-models (f2d4a70), ResNets and Inception are
+under `model.`, DenseNet is there twice, bare and under `model.`, and EfficientNet is bare. Inception keeps
+its second classifier.
 """
 
 from collections.abc import Sequence

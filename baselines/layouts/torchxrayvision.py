@@ -1,7 +1,7 @@
 """`torchxrayvision`: DenseNet-121 and ResNet-50 with one input channel, under torchvision's names.
 
-By `models.py` of github.com/mlmed/torchxrayvision (f4087a0). DenseNets are pickled modules, the ResNet a state
-dict; a saved module has its ResNet under `model.`. Some hold the thresholds of their outputs.
+By `models.py` of github.com/mlmed/torchxrayvision (f4087a0). DenseNets are pickled modules, the ResNet a
+state dict; a saved module has its ResNet under `model.`. Some hold the thresholds of their outputs.
 """
 
 from collections.abc import Sequence

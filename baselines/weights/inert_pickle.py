@@ -21,7 +21,8 @@ if TYPE_CHECKING:
 
 LIBRARIES = (
     "torch", "torchvision", "torchxrayvision", "timm", "numpy", "argparse", "omegaconf", "pathlib",
-    "datetime", "pytorch_lightning", "lightning", "lightning_fabric", "lightning_utilities", "typing", "_codecs",
+    "datetime", "pytorch_lightning", "lightning", "lightning_fabric", "lightning_utilities", "typing",
+    "_codecs",
 )  # fmt: skip
 """Packages whose names become inert objects: networks, settings, optimizers and what these hold."""
 PLAIN = {
