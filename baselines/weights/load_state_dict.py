@@ -185,14 +185,11 @@ class TensorAccount:
         """Number of tensors that do not fit; 0 is a total fit."""
         return len(self.missing) + len(self.extra) + len(self.shapes)
 
-    def fit_error(self, origin: str) -> UserError:
-        """Return the error that lists both sides."""
+    def fit_error(self, origin: str, cure: str = "use the arch that they were made for") -> UserError:
+        """Return the error that lists both sides, and ends with the cure."""
         sides = [("missing", self.missing), ("left over", self.extra), ("of another shape", self.shapes)]
         complaints = [f"{len(names)} {side} ({some_of(names)})" for side, names in sides if names]
-        return UserError(
-            f"The weights of {origin} do not fit the network: {'; '.join(complaints)}; "
-            "use the arch that they were made for."
-        )
+        return UserError(f"The weights of {origin} do not fit the network: {'; '.join(complaints)}; {cure}.")
 
 
 TRACKER = ".num_batches_tracked"

@@ -74,6 +74,7 @@ class PublishedFile:
             model = build_backbone(self.arch, self.side, classes=3, args=self.args)
         for module in model.modules():
             if isinstance(module, nn.BatchNorm2d):
+                assert module.running_mean is not None and module.running_var is not None
                 module.running_mean.normal_(0, 0.1)
                 module.running_var.uniform_(0.5, 1.5)
         return model.eval()

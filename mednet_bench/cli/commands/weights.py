@@ -48,6 +48,7 @@ def _list_facts(checkpoint: "weights.inspect.InspectedCheckpoint") -> list[str]:
     left = f"{len(names.left)} left over by name{some}"
     twins = f", {len(names.twins)} twice in the file" if names.twins else ""
     others = f" (fits as well: {', '.join(checkpoint.others)})" if checkpoint.others else ""
+    channels = " with one input channel" if checkpoint.one_channel else ""
     pairs = [f"{old} -> {slot.name}" for old, slot in names.slots.items()]
     contracts = [
         f"  {format_input_spec(contract)}: contrast {contrast:.2g}"
@@ -57,7 +58,7 @@ def _list_facts(checkpoint: "weights.inspect.InspectedCheckpoint") -> list[str]:
     return [
         f"file:        {checkpoint.file}, sha256 {checkpoint.sha256}",
         *([f"state dict:  {checkpoint.state_dict}{ignored}"] if checkpoint.state_dict else []),
-        f"arch:        {checkpoint.arch}{others}",
+        f"arch:        {checkpoint.arch}{channels}{others}",
         f"parameters:  {checkpoint.parameters:,} without classifier",
         f"layout:      {names.description}",
         f"tensors:     {len(names.slots)} of {len(checkpoint.shapes)} mapped, none missing, {left}{twins}",
