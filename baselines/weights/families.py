@@ -17,10 +17,25 @@ FAMILIES: tuple[tuple[str, tuple[str, ...]], ...] = (
     (r"(^|\.)features\.1\.0\.(block|conv)\.0\.0\.", (*EFFICIENT, "mobilenetv2_100")),
     (r"(^|\.)stages\.0\.blocks\.0\.conv_dw\.", ("convnext_tiny", "convnext_small", "convnext_base")),
     (
-        r"(^|\.)(blocks\.0\.attn\.qkv|encoder\.layers\.encoder_layer_0\.self_attention)\b",
+        r"(^|\.)(pre_layrnorm|visual\.ln_pre)\.weight$",
+        tuple(
+            f"vit_{size}_clip_{act}224"
+            for size in ("base_patch32", "base_patch16", "large_patch14")
+            for act in ("quickgelu_", "")
+        ),
+    ),
+    (r"(^|\.)head\.probe$", ("vit_base_patch16_siglip_224", "vit_so400m_patch14_siglip_384")),
+    (
+        r"(^|\.)(blocks\.(\d+\.)?0\.attn\.qkv|encoder\.layers\.encoder_layer_0\.self_attention"
+        r"|encoder\.layer\.0\.attention\.attention\.query)\b",
         (
             *(f"vit_{size}_patch16_224" for size in ("tiny", "small", "base", "large")),
             *("vit_small_patch32_224", "vit_base_patch32_224"),
+            *(
+                f"vit_{size}_patch14_{reg}dinov2"
+                for size in ("small", "base", "large")
+                for reg in ("", "reg4_")
+            ),
         ),
     ),
     (

@@ -280,11 +280,11 @@ def input_means(first: StemStats) -> tuple[NDArray[np.float64], float]:
 
 @lru_cache(maxsize=64)  # every cell of an init asks again
 def preprocessing_warnings(card: InitCard, arch: str, input_size: int) -> tuple[str, ...]:
-    """Load the weights of a card strictly, and return the warnings against its input contract.
+    """Load the weights of a card strictly; return what was adapted, and warnings against its input contract.
 
     Args:
-        card: an init with a file that was not made here; transformed weights have no warnings, since their
-            batch norms no longer describe the images of the pretraining.
+        card: an init with a file that was not made here; the contract of transformed weights is not checked,
+            since their batch norms no longer describe the images of the pretraining.
         arch: timm architecture.
         input_size: side in pixels.
 
@@ -292,7 +292,10 @@ def preprocessing_warnings(card: InitCard, arch: str, input_size: int) -> tuple[
         UserError: as `load_backbone`.
     """
     backbone = load_backbone(card, arch, input_size, seed=0)
+    adapted = tuple(f"{card.source.name}: {note}." for note in backbone.notes)
     if card.transform:
-        return ()
+        return adapted
     found = check_input_spec(backbone.module, card.contract, input_size)
-    return tuple(f"the input contract of {card.name} is in doubt: {warning}." for warning in found.warnings)
+    return adapted + tuple(
+        f"the input contract of {card.name} is in doubt: {warning}." for warning in found.warnings
+    )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,13 +13,13 @@ import timm
 
 from ...core.errors import UserError
 from ...core.files import sha256_file
-from ..init import InputSpec
+from ..init import ArchArg, InputSpec
 from .archs import build_backbone, classifier_names
 from .checkpoint import CheckpointCard
 from .fingerprint import fingerprint
 from .input_spec import COMMON, InputEvidence, check_input_spec, common_contracts
 from .layout import TargetModel
-from .layout_derive import ArchFit, KeyMap, compare_archs, derive_key_map, refuse_keras
+from .layout_derive import ArchFit, KeyMap, compare_archs, refuse_keras
 from .load_state_dict import (
     check_weight_values,
     choose_state_dict,
@@ -26,6 +27,7 @@ from .load_state_dict import (
     network_names,
     read_state_dicts,
 )
+from .position_table import match_file
 
 if TYPE_CHECKING:
     from torch import nn
@@ -50,6 +52,7 @@ class InspectedCheckpoint:
         possible: every common contract without warnings, and its contrast.
         side: in pixels, at which evidence and fingerprint were computed.
         fingerprint: of the network under `contract`.
+        image_size: of the position table in pixels, where it is not the arch's own; else 0.
     """
 
     file: Path
@@ -67,6 +70,13 @@ class InspectedCheckpoint:
     possible: tuple[tuple[InputSpec, float], ...]
     side: int
     fingerprint: tuple[float, ...]
+    image_size: int = 0
+
+    @property
+    def arch_args(self) -> dict[str, ArchArg]:
+        """Arguments of timm that the tensors show."""
+        channels: dict[str, ArchArg] = {"in_chans": 1} if self.one_channel else {}
+        return channels | ({"img_size": self.image_size} if self.image_size else {})
 
     def draft(self) -> CheckpointCard:
         """Return a card for these weights without the facts that only their author knows."""
@@ -75,7 +85,7 @@ class InspectedCheckpoint:
             path=self.file.name,
             sha256=self.sha256,
             arch=self.arch,
-            arch_args={"in_chans": 1} if self.one_channel else {},
+            arch_args=self.arch_args,
             input=self.contract,
             corpora=(),
             state_dict=self.state_dict if self.ignored else "",
@@ -111,7 +121,10 @@ def inspect_checkpoint(
     chosen = ranked[0]
     side, model = _build_model(chosen)
     target = TargetModel(chosen.arch, model, classifier_names(chosen.arch))
-    names = derive_key_map(tensors, target, excused, layout, str(file))
+    target, names, image_size = match_file(
+        tensors, target, partial(_build_for_table, chosen, side), excused, layout, str(file)
+    )
+    model = target.model.eval()
     check_weight_values(tensors, names.slots, str(file))
     load_total(model, names.convert(tensors), (), str(file))
     channels = ("gray",) if chosen.one_channel else ("rgb", "bgr")
@@ -134,7 +147,12 @@ def inspect_checkpoint(
         possible=possible,
         side=side,
         fingerprint=fingerprint(model, contract, side),
+        image_size=image_size,
     )
+
+
+def _build_for_table(fit: ArchFit, side: int, image_size: int) -> nn.Module:
+    return build_backbone(fit.arch, side, args={**fit.args, "img_size": image_size})
 
 
 def _build_model(fit: ArchFit) -> tuple[int, nn.Module]:

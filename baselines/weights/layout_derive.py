@@ -12,7 +12,7 @@ import torch
 from ...core.errors import UserError
 from .archs import build_backbone, classifier_names
 from .families import likely_archs
-from .layout import LAYOUTS, LayoutMap, TargetModel, TensorSlot, rename_map
+from .layout import LAYOUTS, LayoutMap, TargetModel, TensorCut, TensorSlot, rename_map
 from .layout_order import names_by_order
 from .load_state_dict import TensorAccount, compare_tensors, is_tracker
 
@@ -58,6 +58,7 @@ class KeyMap:
     Attributes:
         prefix: of every name in the file.
         slots: the file's name to the network's place; total on the network, except for counters of batches.
+        second: the file's name to a second place, for tensors that hold two of the network's.
         left: excused names that are left over, and what they are, "" where the card or the arch excuses them.
         twins: names of exact copies of mapped tensors.
         account: the tensors that do not fit; none if the map is accepted.
@@ -66,6 +67,7 @@ class KeyMap:
     layout: str
     prefix: str
     slots: dict[str, TensorSlot]
+    second: dict[str, TensorSlot]
     left: dict[str, str]
     twins: tuple[str, ...]
     account: TensorAccount
@@ -76,8 +78,8 @@ class KeyMap:
         return f"{self.layout} under '{self.prefix}'" if self.prefix else self.layout
 
     def convert(self, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """Return the tensors by the network's names, with parts joined and leading axes added."""
-        return _convert(self.slots, tensors)
+        """Return the tensors by the network's names: cut, with leading axes added, and parts joined."""
+        return _convert([*self.slots.items(), *self.second.items()], tensors)
 
 
 def derive_key_map(
@@ -254,17 +256,39 @@ def _account_for(
             twins.append(name)
         elif not is_tracker(called, own):
             extra.append(name)
-    kept = {name: slot for name, slot in used.items() if name not in doubled}
-    found = compare_tensors(own, _convert(kept, tensors), ())
+    second = {prefix + old: slot for old, slot in renamed.second.items() if prefix + old in used}
+    kept = [(name, slot) for name, slot in used.items() if name not in doubled]
+    found = compare_tensors(own, _convert([*kept, *second.items()], tensors), ())
     wrong = TensorAccount(found.missing, (*extra, *doubled), found.shapes)
-    return KeyMap(layout, prefix, used, left, tuple(twins), wrong)
+    return KeyMap(layout, prefix, used, second, left, tuple(twins), wrong)
 
 
-def _convert(slots: Mapping[str, TensorSlot], tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+def _convert(places: Iterable[tuple[str, TensorSlot]], tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     parts: dict[str, list[Tensor]] = {}
-    for name, slot in sorted(slots.items(), key=lambda item: item[1].part):
-        parts.setdefault(slot.name, []).append(tensors[name][(None,) * slot.axes])
-    return {name: _join(found) for name, found in parts.items()}
+    added: dict[str, Tensor] = {}
+    for name, slot in sorted(places, key=lambda place: place[1].part):
+        tensor = _cut(tensors[name][(None,) * slot.axes], slot.cut)
+        if slot.cut == "class position":
+            added[slot.name] = tensor
+        else:
+            parts.setdefault(slot.name, []).append(tensor)
+    joined = {name: _join(found) for name, found in parts.items()}
+    fitting = {name for name in added if name in joined and added[name].shape == joined[name].shape}
+    return {name: tensor + added[name] if name in fitting else tensor for name, tensor in joined.items()}
+
+
+def _cut(tensor: Tensor, cut: TensorCut) -> Tensor:
+    """Return what a place takes of a tensor; one without the axis of the cut as it is, to be refused."""
+    if tensor.ndim < 2 and cut in ("class position", "grid positions"):
+        return tensor
+    rows = len(tensor) // 3 if tensor.ndim else 0
+    if cut == "query":
+        return tensor[:rows]
+    if cut == "key and value":
+        return tensor[rows:]
+    if cut == "class position":
+        return tensor[:, :1]
+    return tensor[:, 1:] if cut == "grid positions" else tensor
 
 
 def _join(parts: Sequence[Tensor]) -> Tensor:
