@@ -41,7 +41,9 @@ def build_backbone(
 
     if arch in CIFAR_STEMS:
         model = timm.create_model(CIFAR_STEMS[arch], num_classes=classes, zero_init_last=False)
-        model.conv1 = torch.nn.Conv2d(3, 64, 3, stride=1, padding=1, bias=False)
+        model.conv1 = torch.nn.Conv2d(
+            int((args or {}).get("in_chans", 3)), 64, 3, stride=1, padding=1, bias=False
+        )
         torch.nn.init.kaiming_normal_(model.conv1.weight, mode="fan_out", nonlinearity="relu")
         model.maxpool = torch.nn.Identity()
         return model

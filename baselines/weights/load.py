@@ -30,7 +30,8 @@ class LoadedBackbone:
     """A network without classifier, and the identity of its weights.
 
     Attributes:
-        module: maps [batch, 3, side, side] to pooled features [batch, features]; on the CPU.
+        module: maps [batch, 3, side, side], or 1 channel for a "gray" contract, to pooled features
+            [batch, features]; on the CPU.
         weights: "sha256:..." of the checkpoint, or "random:seed".
         notes: clauses on what was adapted in loading, such as a resampled position table.
     """

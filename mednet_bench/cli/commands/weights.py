@@ -49,6 +49,7 @@ def _list_facts(checkpoint: "weights.inspect.InspectedCheckpoint") -> list[str]:
     left = f"{len(names.left)} left over by name{_count_kinds(names.left)}"
     twins = f", {len(names.twins)} twice in the file" if names.twins else ""
     others = f" (fits as well: {', '.join(checkpoint.others)})" if checkpoint.others else ""
+    channels = " with one input channel" if checkpoint.one_channel else ""
     size = checkpoint.image_size
     table = f", position table of {size} px (img_size of the card's arch_args)" if size else ""
     pairs = [f"{old} -> {slot.name}" for old, slot in names.slots.items()]
@@ -60,7 +61,7 @@ def _list_facts(checkpoint: "weights.inspect.InspectedCheckpoint") -> list[str]:
     return [
         f"file:        {checkpoint.file}, sha256 {checkpoint.sha256}",
         *([f"state dict:  {checkpoint.state_dict}{ignored}"] if checkpoint.state_dict else []),
-        f"arch:        {checkpoint.arch}{others}{table}",
+        f"arch:        {checkpoint.arch}{channels}{others}{table}",
         f"parameters:  {checkpoint.parameters:,} without classifier",
         f"layout:      {names.description}",
         f"tensors:     {len(names.slots)} of {len(checkpoint.shapes)} mapped, none missing, {left}{twins}",
