@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 import torch
@@ -157,14 +158,19 @@ def compare_archs(
 def _count_faults(tensors: Mapping[str, Tensor], excused: Sequence[str], fit: ArchFit) -> int:
     """Return the number of tensors that do not fit an arch; all of them where it is another network."""
     try:
-        with torch.device("meta"):  # names, shapes and settings without memory for weights
-            target = TargetModel(
-                fit.arch, build_backbone(fit.arch, 224, args=fit.args), classifier_names(fit.arch)
-            )
+        target = _meta_target(fit.arch, fit.one_channel)
         # each may refuse
         return min(names.account.faults for names in candidate_maps(tensors, target, excused))
     except UserError:  # torchvision's network differs in a setting, or the arch takes another size only
         return len(tensors)
+
+
+@lru_cache(maxsize=64)  # a family is compared again for every file
+def _meta_target(arch: str, one_channel: bool) -> TargetModel:
+    """Build a network's names, shapes and settings without memory for weights."""
+    with torch.device("meta"):
+        model = build_backbone(arch, 224, args=ArchFit(arch, one_channel, 0).args)
+    return TargetModel(arch, model, classifier_names(arch))
 
 
 def _cure(
