@@ -19,7 +19,7 @@ PYTEST_ARGS ?= -n 2 --dist loadfile
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help demo test test-all regress lint types docs package bench gpu clean
+.PHONY: help demo test test-all test-zoo regress lint types docs package bench gpu clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' Makefile
@@ -37,6 +37,12 @@ test: ## Install into .venv with the development extras and run the tests that a
 test-all: test ## Run the tests, then those marked slow
 	@echo 'pytest -m slow $(PYTEST_ARGS)'
 	@OMP_NUM_THREADS=1 "$(VENV)/bin/python" -m pytest -m slow $(PYTEST_ARGS)
+
+test-zoo: ## Compare loaded checkpoints with the packages that publish them (extra zoo); at most five minutes
+	@sh .ci/setup.sh dev
+	@sh .ci/setup.sh zoo
+	@echo 'pytest tests/zoo_references $(PYTEST_ARGS)'
+	@OMP_NUM_THREADS=1 "$(VENV)/bin/python" -m pytest tests/zoo_references $(PYTEST_ARGS)
 
 regress: ## Compare scores on real MedMNIST sets with the stored baseline (if the data are available)
 	@sh .ci/setup.sh

@@ -24,7 +24,10 @@ wanted=$({ cat pyproject.toml constraints.txt; pwd; } | cksum)
 stamp="$VENV/.mednet-bench${extra:+-$extra}"
 installed() { [ "$(cat "$1" 2>/dev/null)" = "$wanted" ] && new_enough "$VENV/bin/python"; }
 
-if installed "$stamp" || installed "$VENV/.mednet-bench-dev"; then
+# dev contains every extra but zoo, which is installed beside it
+covers="$VENV/.mednet-bench-dev"
+[ "$extra" != zoo ] || covers=$stamp
+if installed "$stamp" || installed "$covers"; then
     say "$VENV is ready (installed before)"
     exit 0
 fi
@@ -35,7 +38,7 @@ if [ -e "$VENV/.mednet-bench" ] || [ -e "$VENV/.mednet-bench-dev" ]; then
 else
     check_disk "$VENV" "$FRESH_MB" "a fresh $VENV with PyTorch" "make VENV=/other/disk/venv"
 fi
-rm -f "$stamp" "$VENV/.mednet-bench-dev"
+rm -f "$stamp" "$covers"
 
 say "making $VENV with $python ($("$python" -c 'import platform; print(platform.python_version())'))"
 make_venv "$python" "$VENV" "$log"

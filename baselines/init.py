@@ -18,12 +18,13 @@ class InputSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
 
     Attributes:
         mean: per channel, in units of the value range; so is `std`.
+        channels: their order; "gray" for a network with one input channel, which uses the first mean and std.
         value_range: the value of white before mean and std: 1, or 255 for networks fed raw bytes.
     """
 
     mean: tuple[float, float, float] = (0.5, 0.5, 0.5)
     std: tuple[float, float, float] = (0.5, 0.5, 0.5)
-    channels: Literal["rgb", "bgr"] = "rgb"
+    channels: Literal["rgb", "bgr", "gray"] = "rgb"
     value_range: Literal[1, 255] = 1
     interpolation: Literal["bilinear", "bicubic", "nearest"] = "bilinear"
 

@@ -9,7 +9,7 @@ import torch
 from torchvision.models import get_model
 
 from ...core.errors import UserError
-from ..weights.layout import LAYOUTS, LayoutMap, TargetModel, rename_map
+from ..weights.layout import LAYOUTS, LayoutMap, TargetModel, rename_by_rules, rename_map
 from ..weights.layout_order import names_by_modules
 
 BY_ORDER = {
@@ -49,16 +49,10 @@ def torchvision_names(names: Sequence[str], target: TargetModel) -> LayoutMap | 
     if any(OLD_DENSENET.search(name) for name in names):
         return rename_map({name: OLD_DENSENET.sub(r"\1\2", name) for name in names})
     if "class_token" in names and target.arch in VIT.values():
-        return rename_map({name: _by_rules(name) for name in names})
+        return rename_map({name: rename_by_rules(name, VIT_RULES) for name in names})
     if target.arch in BY_ORDER and "features.0.0.weight" in names:
         return _by_order(names, target)
     return None
-
-
-def _by_rules(name: str) -> str:
-    for pattern, replacement in VIT_RULES:
-        name = re.sub(pattern, replacement, name)
-    return name
 
 
 def _by_order(names: Sequence[str], target: TargetModel) -> LayoutMap | None:

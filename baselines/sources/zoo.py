@@ -40,9 +40,9 @@ def check_fit(card: ZooCard, request: InitRequest) -> None:
         raise UserError(
             f"{card.init} is a {card.arch}, the run asks for {request.arch}: pass --archs {card.arch}."
         )
-    if card.variant and card.variant != request.task.variant:
+    if card.color not in ("", request.task.variant):
         raise UserError(
-            f"{card.init} takes only {card.variant} images and {request.task.name} is "
+            f"{card.init} takes only {card.color} images and {request.task.name} is "
             f"{request.task.variant}: choose --tasks of its color."
         )
 

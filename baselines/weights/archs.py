@@ -16,6 +16,10 @@ DEFAULT_ARCH = "tf_efficientnet_lite0"
 CIFAR_STEMS = {"resnet18_cifar": "resnet18", "resnet50_cifar": "resnet50"}
 """MedMNIST v2's own networks (Yang et al. 2023, `models.py`): 3x3 first convolution, no max-pooling."""
 
+NORM_EPSILON = "layer_norm_eps"
+"""Argument of an arch: epsilon of every layer norm. Two networks may differ in it alone: 1e-12 in the ViT of
+`transformers`, 1e-6 in timm's."""
+
 
 def build_backbone(
     arch: str, input_size: int, classes: int = 0, args: Mapping[str, ArchArg] | None = None
@@ -26,7 +30,8 @@ def build_backbone(
         arch: timm architecture name or one of `CIFAR_STEMS`.
         input_size: in pixels, of the square input.
         classes: 0 for pooled features [batch, features]; otherwise timm's classifier is kept.
-        args: arguments of timm beside the name; layers are named as in `timm.layers`.
+        args: arguments of timm beside the name; layers are named as in `timm.layers`. `NORM_EPSILON` is
+            not one of timm's.
 
     Raises:
         UserError: the name or an argument is unknown, or the network does not take this input size.
@@ -36,16 +41,19 @@ def build_backbone(
 
     if arch in CIFAR_STEMS:
         model = timm.create_model(CIFAR_STEMS[arch], num_classes=classes, zero_init_last=False)
-        model.conv1 = torch.nn.Conv2d(3, 64, 3, stride=1, padding=1, bias=False)
+        model.conv1 = torch.nn.Conv2d(
+            int((args or {}).get("in_chans", 3)), 64, 3, stride=1, padding=1, bias=False
+        )
         torch.nn.init.kaiming_normal_(model.conv1.weight, mode="fan_out", nonlinearity="relu")
         model.maxpool = torch.nn.Identity()
         return model
     if not timm.is_model(arch):
         raise unknown_name_error("architecture", arch, [*timm.list_models(), *CIFAR_STEMS])
     given = {name: _timm_value(value) for name, value in (args or {}).items()}
+    epsilon = given.pop(NORM_EPSILON, None)
     native = int(given.get("img_size", 0))
     try:
-        return timm.create_model(
+        model = timm.create_model(
             arch, num_classes=classes, **{**_flexible_size(arch, input_size, native), **given}
         )
     except TypeError as error:
@@ -54,6 +62,10 @@ def build_backbone(
         raise UserError(
             f"{arch} cannot be built with {', '.join(given)} ({error}): correct arch_args in the card."
         ) from error
+    for module in model.modules():
+        if epsilon is not None and isinstance(module, torch.nn.LayerNorm):
+            module.eps = epsilon
+    return model
 
 
 def _timm_value(value: ArchArg) -> Any:

@@ -79,21 +79,45 @@ class CheckpointCard(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     training: dict[str, Any] = {}
     """Hyper-parameters, commit and other facts of the training."""
 
+    @property
+    def one_channel(self) -> bool:
+        """Whether the network is built with one input channel."""
+        return self.arch_args.get("in_chans", 3) == 1
+
+    @property
+    def color(self) -> str:
+        """The only color of tasks that the network takes; "" for either."""
+        return self.variant or ("gray" if self.one_channel else "")
+
+    @property
+    def contract(self) -> InputSpec:
+        """The input contract, "gray" for a network with one input channel."""
+        return msgspec.structs.replace(self.input, channels="gray") if self.one_channel else self.input
+
 
 def read_checkpoint_card(path: Path) -> CheckpointCard:
     """Read a checkpoint's card; `UserError` names the file and the key that is wrong."""
     if not path.is_file():
         raise UserError(f"There is no card at {path}: write one there, for example:", EXAMPLE)
     card = as_card(path, read_toml(path), CheckpointCard)
-    check_recalled(path, card)
+    check_values(path, card)
     if card.fingerprint and card.input_size < 1:
         raise UserError(f"{path} has a fingerprint without the side at which it was taken: add input_size.")
     return card
 
 
-def check_recalled(path: Path, card: CheckpointCard) -> None:
-    """Raise `UserError` where `recalled` names what is no key of the card."""
+def check_values(path: Path, card: CheckpointCard) -> None:
+    """Raise `UserError` where `recalled` names no key of the card, or the input channels contradict it."""
     check_keys(path, card.recalled, type(card).__struct_fields__)
+    channels = card.arch_args.get("in_chans", 3)
+    if channels not in (1, 3):
+        raise UserError(
+            f"{path}: images have 1 or 3 channels, and in_chans is {channels}: correct arch_args."
+        )
+    if (card.input.channels == "gray") > card.one_channel:
+        raise UserError(f'{path}: channels = "gray" is of a network with one: add arch_args.in_chans = 1.')
+    if card.one_channel and card.variant == "color":
+        raise UserError(f"{path}: a network with one input channel takes no color images: correct `variant`.")
 
 
 def write_card(card: CheckpointCard, path: Path, remarks: Sequence[str] = ()) -> None:
@@ -142,9 +166,9 @@ def from_checkpoint(name: str, path: Path, request: InitRequest) -> InitCard:
             f"{card_at} holds weights for {card.arch}, the run asks for {request.arch}: "
             f"pass --archs {card.arch}."
         )
-    if card.variant and card.variant != request.task.variant:
+    if card.color not in ("", request.task.variant):
         raise UserError(
-            f"{card_at} is a {card.variant} network and {request.task.name} is {request.task.variant}: "
+            f"{card_at} is a {card.color} network and {request.task.name} is {request.task.variant}: "
             "choose --tasks of its color."
         )
     digest = sha256_file(file)
@@ -162,7 +186,7 @@ def init_from_card(card: CheckpointCard, name: str, file: Path, digest: str) -> 
         name=name,
         label=f"checkpoint {card.name}",
         identity=f"sha256:{digest}" + (f" {card.state_dict}" if card.state_dict else ""),
-        contract=card.input,
+        contract=card.contract,
         file=file,
         sha256=digest,
         excused=card.excused,

@@ -49,6 +49,10 @@ def _zip_kind(path: Path) -> str:
             names = [name.rpartition("/")[2] for name in archive.namelist()]
     except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError):
         return "is damaged (the end of the archive is missing or broken): fetch it again"
+    if "constants.pkl" in names:
+        return (
+            "is a TorchScript program, which is not run: load it with torch.jit.load and save its state_dict"
+        )
     if "data.pkl" in names:
         misnamed = path.suffix == ".safetensors"
         return "is a file of torch.save under another name: let its name end in .pth" if misnamed else ""

@@ -10,7 +10,7 @@ import torch
 
 from ...core.errors import UserError
 from ..init import InputSpec
-from .probe_images import probe_images
+from .probe_images import probes_for
 
 if TYPE_CHECKING:  # importing torch takes seconds, and commands that only read cards do not need it
     from torch import nn
@@ -29,14 +29,14 @@ def fingerprint(backbone: nn.Module, contract: InputSpec, input_size: int) -> tu
     random directions; a number's scale is that of a feature. Mode and device of the backbone do not change.
 
     Args:
-        backbone: maps [batch, 3, side, side] to pooled features [batch, features].
+        backbone: maps [batch, 3, side, side], or 1 channel by its contract, to features [batch, features].
         contract: its input contract.
         input_size: in pixels; a fingerprint is valid for this size only.
     """
     from .prepare import InputPreparation
 
     device = next(backbone.parameters()).device
-    images = torch.from_numpy(probe_images(PROBES, input_size)).to(device)
+    images = torch.from_numpy(probes_for(contract.channels, PROBES, input_size)).to(device)
     training = backbone.training
     try:
         with torch.inference_mode():

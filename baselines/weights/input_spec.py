@@ -30,7 +30,7 @@ from torch import nn
 
 from ..init import InitCard, InputSpec
 from .load import load_backbone
-from .probe_images import probe_images
+from .probe_images import probes_for
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -54,6 +54,8 @@ COMMON: tuple[dict[str, object], ...] = (
     {"mean": (0.0, 0.0, 0.0), "std": (1.0, 1.0, 1.0), "value_range": 255},
 )
 """Contracts of published weights: torchvision's, TensorFlow's, 0..1, and raw bytes."""
+CHEST_XRAY: dict[str, object] = {"mean": (0.5,) * 3, "std": (1 / 2048,) * 3, "value_range": 1}
+"""Contract of TorchXRayVision's networks of one channel: -1024 to 1024."""
 EXPLAINED = 0.99
 """Least share of the batch norm's means that three channels must explain for these to be used."""
 BORDER = 3
@@ -88,9 +90,14 @@ class InputEvidence:
         if not self.means:
             return f"{contrast}; channel means cannot be determined"
         means = ", ".join(f"{mean:.3f}" for mean in self.means)
-        gray = max(self.means) - min(self.means) < SWAPPED
+        gray = len(self.means) > 1 and max(self.means) - min(self.means) < SWAPPED
         suffix = ": nearly gray, so that the order of channels cannot be determined" if gray else ""
         return f"{contrast}; the pretraining's channel means {means} of white{suffix}"
+
+
+def common_contracts(channels: str) -> tuple[dict[str, object], ...]:
+    """Return the contracts of published weights for color networks, or for "gray" ones of one channel."""
+    return (*COMMON, CHEST_XRAY) if channels == "gray" else COMMON
 
 
 def check_input_spec(
@@ -106,7 +113,8 @@ def check_input_spec(
     """
     from .prepare import InputPreparation
 
-    shown = torch.from_numpy(probe_images(PROBES, input_size) if images is None else images)
+    probes = probes_for(contract.channels, PROBES, input_size) if images is None else images
+    shown = torch.from_numpy(probes)
     first = measure_stem(backbone, InputPreparation(contract, input_size)(shown))
     if first is None:
         return InputEvidence(checked=False)
@@ -126,8 +134,9 @@ def check_input_spec(
 
 
 def _image_means(inputs: NDArray[np.float64], contract: InputSpec) -> NDArray[np.float64]:
-    """Convert means of the network's inputs [3] to means of images, where white is 1."""
-    return (inputs * contract.std + contract.mean) / contract.value_range
+    """Convert means of the network's inputs [1 or 3] to means of images, where white is 1."""
+    count = len(inputs)
+    return (inputs * contract.std[:count] + contract.mean[:count]) / contract.value_range
 
 
 def _are_image_means(means: NDArray[np.float64] | tuple[float, ...]) -> bool:
@@ -140,6 +149,7 @@ def _alternative_specs(contract: InputSpec) -> list[InputSpec]:
     range_ = 255 if contract.value_range == 1 else 1
     up = contract.value_range / range_  # for mean and std in units of the other range
     flipped = msgspec.structs.replace(contract, value_range=range_)
+    common = common_contracts(contract.channels)
     scaled = [
         msgspec.structs.replace(
             contract,
@@ -148,7 +158,7 @@ def _alternative_specs(contract: InputSpec) -> list[InputSpec]:
         )
         for factor in (1 / up, up)
     ]
-    return [flipped, *scaled, *(msgspec.structs.replace(contract, **facts) for facts in COMMON)]
+    return [flipped, *scaled, *(msgspec.structs.replace(contract, **facts) for facts in common)]
 
 
 def _scale_warning(contrast: float, other: InputSpec | None) -> str:
@@ -161,8 +171,9 @@ def _scale_warning(contrast: float, other: InputSpec | None) -> str:
 
 def format_input_spec(contract: InputSpec) -> str:
     """Return the numbers of a contract in one line."""
+    count = 1 if contract.channels == "gray" else len(contract.mean)
     mean, std = (
-        ", ".join(f"{number:.4g}" for number in numbers) for numbers in (contract.mean, contract.std)
+        ", ".join(f"{number:.4g}" for number in numbers[:count]) for numbers in (contract.mean, contract.std)
     )
     return f"mean [{mean}], std [{std}], {contract.channels}, value_range {contract.value_range}"
 
@@ -180,6 +191,8 @@ def _channel_warnings(found: InputEvidence, contract: InputSpec) -> Iterator[str
             f"{', '.join(f'{mean:.2f}' for mean in found.means)} of white): correct mean, std and value_range"
         )
         return
+    if len(found.means) == 1:
+        return
     red, green, blue = found.means if contract.channels == "rgb" else found.means[::-1]
     if blue - red > SWAPPED and green > red - GREEN:
         right = "bgr" if contract.channels == "rgb" else "rgb"
@@ -194,7 +207,7 @@ class StemStats:
     """Statistics of the first convolution and of the batch norm after it, without dead filters.
 
     Attributes:
-        sums: of the filters over their positions, [filters, 3].
+        sums: of the filters over their positions, [filters, 1 or 3].
         means: of the batch norm, less the convolution's bias, [filters].
         spreads: standard deviations of the batch norm, [filters].
         contrast: median over filters of the standard deviation on the images shown over the batch norm's.
@@ -211,7 +224,7 @@ class _ReachedError(Exception):
 
 
 def measure_stem(backbone: nn.Module, inputs: Tensor) -> StemStats | None:
-    """Run the stem on [batch, 3, side, side]; None without batch norm after the convolution."""
+    """Run the stem on [batch, 1 or 3, side, side]; None without batch norm after the convolution."""
     outputs: list[tuple[nn.Conv2d, Tensor]] = []
     norms: list[tuple[nn.BatchNorm2d, Tensor]] = []
 
@@ -257,7 +270,7 @@ def _collect_stats(conv: nn.Conv2d, norm: nn.BatchNorm2d, output: Tensor) -> Ste
 
 
 def input_means(first: StemStats) -> tuple[NDArray[np.float64], float]:
-    """Return the channel means [3] of the pretraining's inputs, and their explained share."""
+    """Return the channel means [1 or 3] of the pretraining's inputs, and their explained share."""
     left, right = first.sums / first.spreads[:, None], first.means / first.spreads
     means: NDArray[np.float64] = np.linalg.lstsq(left, right, rcond=None)[0].astype(np.float64)
     whole = float(right @ right)
@@ -267,11 +280,11 @@ def input_means(first: StemStats) -> tuple[NDArray[np.float64], float]:
 
 @lru_cache(maxsize=64)  # every cell of an init asks again
 def preprocessing_warnings(card: InitCard, arch: str, input_size: int) -> tuple[str, ...]:
-    """Load the weights of a card strictly, and return the warnings against its input contract.
+    """Load the weights of a card strictly; return what was adapted, and warnings against its input contract.
 
     Args:
-        card: an init with a file that was not made here; transformed weights have no warnings, since their
-            batch norms no longer describe the images of the pretraining.
+        card: an init with a file that was not made here; the contract of transformed weights is not checked,
+            since their batch norms no longer describe the images of the pretraining.
         arch: timm architecture.
         input_size: side in pixels.
 
@@ -279,7 +292,10 @@ def preprocessing_warnings(card: InitCard, arch: str, input_size: int) -> tuple[
         UserError: as `load_backbone`.
     """
     backbone = load_backbone(card, arch, input_size, seed=0)
+    adapted = tuple(f"{card.source.name}: {note}." for note in backbone.notes)
     if card.transform:
-        return ()
+        return adapted
     found = check_input_spec(backbone.module, card.contract, input_size)
-    return tuple(f"the input contract of {card.name} is in doubt: {warning}." for warning in found.warnings)
+    return adapted + tuple(
+        f"the input contract of {card.name} is in doubt: {warning}." for warning in found.warnings
+    )

@@ -3,25 +3,23 @@
 from __future__ import annotations
 
 import math
-import re
-from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import msgspec
 import timm
-import torch
 
 from ...core.errors import UserError
 from ...core.files import sha256_file
-from ..init import InputSpec
-from .archs import CIFAR_STEMS, build_backbone, classifier_names
+from ..init import ArchArg, InputSpec
+from .archs import build_backbone, classifier_names
 from .checkpoint import CheckpointCard
 from .fingerprint import fingerprint
-from .input_spec import COMMON, InputEvidence, check_input_spec
+from .input_spec import COMMON, InputEvidence, check_input_spec, common_contracts
 from .layout import TargetModel
-from .layout_derive import KeyMap, candidate_maps, derive_key_map, refuse_keras
+from .layout_derive import ArchFit, KeyMap, compare_archs, refuse_keras
 from .load_state_dict import (
     check_weight_values,
     choose_state_dict,
@@ -29,37 +27,14 @@ from .load_state_dict import (
     network_names,
     read_state_dicts,
 )
+from .position_table import match_file
 
 if TYPE_CHECKING:
-    from torch import Tensor, nn
+    from torch import nn
 
 FINGERPRINT_SIDE = 96
 """In pixels, for the fingerprint of a draft: enough for networks of any input size, and a check at every load
 takes a fraction of a second."""
-RESNETS = ("resnet50", "resnet18", "resnet34", "resnet101", "resnet152", "resnext50_32x4d", "wide_resnet50_2")
-NETS = ("tf_efficientnet_lite0", "tf_efficientnet_lite1", "tf_efficientnet_lite2", "tf_efficientnet_lite3")
-EFFICIENT = tuple(f"efficientnet_b{size}" for size in range(5))
-MOBILE = ("mobilenetv2_100", "mobilenetv3_large_100", "mobilenetv3_small_100")
-FAMILIES: tuple[tuple[str, tuple[str, ...]], ...] = (
-    (r"(^|\.)(layer1\.0|\d\.0)\.conv1\.weight$", (*RESNETS, *CIFAR_STEMS)),
-    (r"denseblock1\.denselayer1\.", ("densenet121", "densenet169", "densenet201", "densenet161")),
-    (r"(^|\.)(Mixed_5b|\d+\.branch1x1)\.", ("inception_v3",)),
-    (r"(^|\.)blocks\.0\.0\.(conv_dw|conv_pw|conv)\.", (*NETS, *EFFICIENT, *MOBILE)),
-    (r"(^|\.)features\.1\.0\.(block|conv)\.0\.0\.", (*EFFICIENT, "mobilenetv2_100")),
-    (r"(^|\.)stages\.0\.blocks\.0\.conv_dw\.", ("convnext_tiny", "convnext_small", "convnext_base")),
-    (
-        r"(^|\.)(blocks\.0\.attn\.qkv|encoder\.layers\.encoder_layer_0\.self_attention)\b",
-        (
-            *(f"vit_{size}_patch16_224" for size in ("tiny", "small", "base", "large")),
-            *("vit_small_patch32_224", "vit_base_patch32_224"),
-        ),
-    ),
-    (
-        r"(^|\.)layers\.0\.blocks\.0\.attn\.qkv\.",
-        tuple(f"swin_{size}_patch4_window7_224" for size in ("tiny", "small", "base")),
-    ),
-)
-"""Pattern of a tensor name that only one family has, and its archs, the likeliest first."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,6 +42,7 @@ class InspectedCheckpoint:
     """Facts found in a checkpoint.
 
     Attributes:
+        one_channel: whether the network has one input channel.
         others: further archs whose tensors fit as well.
         state_dict: name of the state dict that was read; "" where the file's tensors are bare.
         ignored: names of the other state dicts.
@@ -76,11 +52,13 @@ class InspectedCheckpoint:
         possible: every common contract without warnings, and its contrast.
         side: in pixels, at which evidence and fingerprint were computed.
         fingerprint: of the network under `contract`.
+        image_size: of the position table in pixels, where it is not the arch's own; else 0.
     """
 
     file: Path
     sha256: str
     arch: str
+    one_channel: bool
     others: tuple[str, ...]
     state_dict: str
     ignored: tuple[str, ...]
@@ -92,6 +70,13 @@ class InspectedCheckpoint:
     possible: tuple[tuple[InputSpec, float], ...]
     side: int
     fingerprint: tuple[float, ...]
+    image_size: int = 0
+
+    @property
+    def arch_args(self) -> dict[str, ArchArg]:
+        """Arguments of timm that the tensors show."""
+        channels: dict[str, ArchArg] = {"in_chans": 1} if self.one_channel else {}
+        return channels | ({"img_size": self.image_size} if self.image_size else {})
 
     def draft(self) -> CheckpointCard:
         """Return a card for these weights without the facts that only their author knows."""
@@ -100,6 +85,7 @@ class InspectedCheckpoint:
             path=self.file.name,
             sha256=self.sha256,
             arch=self.arch,
+            arch_args=self.arch_args,
             input=self.contract,
             corpora=(),
             state_dict=self.state_dict if self.ignored else "",
@@ -127,25 +113,30 @@ def inspect_checkpoint(
     found = read_state_dicts(file)
     state_dict, tensors = choose_state_dict(found, state_dict, file)
     refuse_keras(tensors, str(file))
-    fits = [] if arch else _fitting_archs(tensors, excused)
-    chosen = arch or next(iter((*fits, *_likely_archs(tensors))), "")
-    if not chosen:
+    ranked = compare_archs(tensors, excused, (arch,) if arch else ())
+    if not ranked:
         raise UserError(
             f"The names in {file} ({', '.join(list(tensors)[:3])}, ...) are no common network's: pass --arch."
         )
+    chosen = ranked[0]
     side, model = _build_model(chosen)
-    names = derive_key_map(
-        tensors, TargetModel(chosen, model, classifier_names(chosen)), excused, layout, str(file)
+    target = TargetModel(chosen.arch, model, classifier_names(chosen.arch))
+    target, names, image_size = match_file(
+        tensors, target, partial(_build_for_table, chosen, side), excused, layout, str(file)
     )
+    model = target.model.eval()
     check_weight_values(tensors, names.slots, str(file))
     load_total(model, names.convert(tensors), (), str(file))
-    possible = tuple(_possible_contracts(model, side))
-    contract = possible[0][0] if possible else InputSpec(**COMMON[0])  # type: ignore[arg-type]
+    channels = ("gray",) if chosen.one_channel else ("rgb", "bgr")
+    possible = tuple(_possible_contracts(model, side, channels))
+    fallback = msgspec.convert({**COMMON[0], "channels": channels[0]}, InputSpec)
+    contract = possible[0][0] if possible else fallback
     return InspectedCheckpoint(
         file=file,
         sha256=sha256_file(file),
-        arch=chosen,
-        others=(*fits[1:], *_padding_twins(chosen, names)),
+        arch=chosen.arch,
+        one_channel=chosen.one_channel,
+        others=(*(each.arch for each in ranked[1:] if not each.faults), *_padding_twins(chosen.arch, names)),
         state_dict=state_dict,
         ignored=tuple(name for name in network_names(found) if name != state_dict),
         names=names,
@@ -156,41 +147,24 @@ def inspect_checkpoint(
         possible=possible,
         side=side,
         fingerprint=fingerprint(model, contract, side),
+        image_size=image_size,
     )
 
 
-def _likely_archs(names: Mapping[str, Tensor]) -> tuple[str, ...]:
-    """Return the archs of the family that tensor names match; no network is built."""
-    return next((archs for pattern, archs in FAMILIES if any(re.search(pattern, name) for name in names)), ())
+def _build_for_table(fit: ArchFit, side: int, image_size: int) -> nn.Module:
+    return build_backbone(fit.arch, side, args={**fit.args, "img_size": image_size})
 
 
-def _fitting_archs(tensors: Mapping[str, Tensor], excused: tuple[str, ...]) -> list[str]:
-    """Return the likely archs that the tensors fit totally.
-
-    Archs that differ only in padding or epsilon (timm's `tf_` names) fit alike.
-    """
-    found = []
-    for arch in _likely_archs(tensors):
-        try:
-            with torch.device("meta"):  # names, shapes and settings without memory for weights
-                target = TargetModel(arch, build_backbone(arch, 224), classifier_names(arch))
-            maps = list(candidate_maps(tensors, target, excused))  # each may refuse
-            if not all(names.account.faults for names in maps):
-                found.append(arch)
-        except UserError:  # torchvision's network differs in a setting
-            continue
-    return found
-
-
-def _build_model(arch: str) -> tuple[int, nn.Module]:
+def _build_model(fit: ArchFit) -> tuple[int, nn.Module]:
     """Return input size and network: `FINGERPRINT_SIDE`, or the only size that it takes."""
+    arch = fit.arch
     try:
-        return FINGERPRINT_SIDE, build_backbone(arch, FINGERPRINT_SIDE).eval()
+        return FINGERPRINT_SIDE, build_backbone(arch, FINGERPRINT_SIDE, args=fit.args).eval()
     except UserError:
         cfg = timm.get_pretrained_cfg(arch) if timm.is_model(arch) else None
         if cfg is None:
             raise
-        return cfg.input_size[-1], build_backbone(arch, cfg.input_size[-1]).eval()
+        return cfg.input_size[-1], build_backbone(arch, cfg.input_size[-1], args=fit.args).eval()
 
 
 def _padding_twins(arch: str, names: KeyMap) -> tuple[str, ...]:
@@ -199,11 +173,13 @@ def _padding_twins(arch: str, names: KeyMap) -> tuple[str, ...]:
     return (twin,) if names.layout == "timm" and timm.is_model(twin) else ()
 
 
-def _possible_contracts(model: nn.Module, side: int) -> list[tuple[InputSpec, float]]:
+def _possible_contracts(
+    model: nn.Module, side: int, orders: tuple[str, ...]
+) -> list[tuple[InputSpec, float]]:
     """Return the common contracts without warnings, and their contrasts, nearest to 1 first."""
     found = []
-    for facts in COMMON:
-        for channels in ("rgb", "bgr"):
+    for facts in common_contracts(orders[0]):
+        for channels in orders:
             contract = msgspec.convert({**facts, "channels": channels}, InputSpec)
             evidence = check_input_spec(model, contract, side)
             if evidence.checked and not evidence.warnings:

@@ -5,17 +5,22 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 import torch
 
 from ...core.errors import UserError
-from .layout import LAYOUTS, LayoutMap, TargetModel, TensorSlot, rename_map
+from .archs import build_backbone, classifier_names
+from .families import likely_archs
+from .layout import LAYOUTS, LayoutMap, TargetModel, TensorCut, TensorSlot, rename_map
 from .layout_order import names_by_order
 from .load_state_dict import TensorAccount, compare_tensors, is_tracker
 
 if TYPE_CHECKING:
     from torch import Tensor
+
+    from ..init import ArchArg
 
 PREFIXES = (
     "module",
@@ -39,6 +44,10 @@ AUXILIARY = "AuxLogits."
 KERAS_NAME = re.compile(r"(^|\W)(conv\d_block\d+_(\d_)?(conv|bn)|batch_normalization(_\d+)?|moving_mean)\b")
 BIASED = re.compile(r"layer1\.0\.conv\d\.bias$|(^|\.)4\.0\.conv\d\.bias$")
 """Tensors of a residual block whose convolutions have a bias; those of torchvision and timm never do."""
+GENERAL = ("timm", "torchvision")
+"""Layouts that are tried first: where one fits, that of a publisher says no more."""
+IN_CHANS = "arch_args = { in_chans = 1 }"
+"""Of a card whose network has one input channel."""
 ORDERED_LAYOUT = "order"
 """Used only on request: `names_by_order` proves less than a recognized layout."""
 
@@ -50,6 +59,7 @@ class KeyMap:
     Attributes:
         prefix: of every name in the file.
         slots: the file's name to the network's place; total on the network, except for counters of batches.
+        second: the file's name to a second place, for tensors that hold two of the network's.
         left: excused names that are left over, and what they are, "" where the card or the arch excuses them.
         twins: names of exact copies of mapped tensors.
         account: the tensors that do not fit; none if the map is accepted.
@@ -58,6 +68,7 @@ class KeyMap:
     layout: str
     prefix: str
     slots: dict[str, TensorSlot]
+    second: dict[str, TensorSlot]
     left: dict[str, str]
     twins: tuple[str, ...]
     account: TensorAccount
@@ -68,8 +79,8 @@ class KeyMap:
         return f"{self.layout} under '{self.prefix}'" if self.prefix else self.layout
 
     def convert(self, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """Return the tensors by the network's names, with parts joined and leading axes added."""
-        return _convert(self.slots, tensors)
+        """Return the tensors by the network's names: cut, with leading axes added, and parts joined."""
+        return _convert([*self.slots.items(), *self.second.items()], tensors)
 
 
 def derive_key_map(
@@ -96,7 +107,7 @@ def derive_key_map(
         )
     total = [found for found in maps if not found.account.faults]
     if not total:
-        raise maps[0].account.fit_error(origin)
+        raise maps[0].account.fit_error(origin, _cure(tensors, target, excused, maps[0].account))
     for other in total[1:]:
         if not _give_same_weights(total[0], other, tensors):
             raise UserError(
@@ -104,6 +115,79 @@ def derive_key_map(
                 "that which is not meant in the card's `excused`."
             )
     return total[0]
+
+
+@dataclass(frozen=True)
+class ArchFit:
+    """How well an arch, with one input channel or with three, fits tensors: the number that does not fit."""
+
+    arch: str
+    one_channel: bool
+    faults: int
+
+    @property
+    def args(self) -> dict[str, ArchArg]:
+        """Arguments of timm beside the name."""
+        return {"in_chans": 1} if self.one_channel else {}
+
+    @property
+    def description(self) -> str:
+        """The arch in words."""
+        return f"{self.arch} with {IN_CHANS}" if self.one_channel else self.arch
+
+
+def compare_archs(
+    tensors: Mapping[str, Tensor], excused: Sequence[str], archs: Sequence[str] = ()
+) -> list[ArchFit]:
+    """Count what does not fit `archs`, by default the common ones of the family; the best fit first.
+
+    Networks of one input channel are tried where no other fits. Archs that differ only in padding or epsilon
+    (timm's `tf_` names) fit alike.
+    """
+    one = any(tensor.ndim == 4 and tensor.shape[1] == 1 for tensor in tensors.values())
+    found: list[ArchFit] = []
+    for one_channel in (False, True) if one else (False,):
+        if any(not fit.faults for fit in found):
+            break
+        for arch in archs or likely_archs(tensors):
+            faults = _count_faults(tensors, excused, ArchFit(arch, one_channel, 0))
+            found.append(ArchFit(arch, one_channel, faults))
+    return sorted(found, key=lambda fit: fit.faults)
+
+
+def _count_faults(tensors: Mapping[str, Tensor], excused: Sequence[str], fit: ArchFit) -> int:
+    """Return the number of tensors that do not fit an arch; all of them where it is another network."""
+    try:
+        target = _meta_target(fit.arch, fit.one_channel)
+        # each may refuse
+        return min(names.account.faults for names in candidate_maps(tensors, target, excused))
+    except UserError:  # torchvision's network differs in a setting, or the arch takes another size only
+        return len(tensors)
+
+
+@lru_cache(maxsize=64)  # a family is compared again for every file
+def _meta_target(arch: str, one_channel: bool) -> TargetModel:
+    """Build a network's names, shapes and settings without memory for weights."""
+    with torch.device("meta"):
+        model = build_backbone(arch, 224, args=ArchFit(arch, one_channel, 0).args)
+    return TargetModel(arch, model, classifier_names(arch))
+
+
+def _cure(
+    tensors: Mapping[str, Tensor], target: TargetModel, excused: Sequence[str], account: TensorAccount
+) -> str:
+    """Say what to do about weights that do not fit, from the nearest common arch."""
+    nearest = next(iter(compare_archs(tensors, excused)), None)
+    if nearest and not nearest.faults and nearest.arch == target.arch:
+        change = f"with {IN_CHANS}" if nearest.one_channel else "without its `layout` and `arch_args`"
+        return f"they fit {target.arch} {change}: correct their card"
+    if nearest and not nearest.faults:
+        return f"they fit {nearest.description}: pass --archs {nearest.arch}, or write it into their card"
+    if not account.missing and not account.shapes:
+        return "if these are a head or a decoder, name their prefix in the card's `excused`"
+    if nearest and nearest.arch != target.arch and nearest.faults < account.faults:
+        return f"nearest is {nearest.description}, with {nearest.faults} that do not fit"
+    return "use the arch that they were made for"
 
 
 def refuse_keras(names: Iterable[str], origin: str) -> None:
@@ -127,7 +211,8 @@ def candidate_maps(
     if layout == ORDERED_LAYOUT:
         yield _map_by_order(tensors, target, excused)
         return
-    chosen = {layout: LAYOUTS[layout]} if layout else dict(LAYOUTS.items())
+    found = sorted(LAYOUTS.items(), key=lambda pair: pair[0] not in GENERAL)
+    chosen = {layout: LAYOUTS[layout]} if layout else dict(found)
     for prefix in _prefixes(tensors, tuple(excused)):
         inner = [name.removeprefix(prefix) for name in tensors if name.startswith(prefix)]
         for name, recognize in chosen.items():
@@ -177,17 +262,39 @@ def _account_for(
             twins.append(name)
         elif not is_tracker(called, own):
             extra.append(name)
-    kept = {name: slot for name, slot in used.items() if name not in doubled}
-    found = compare_tensors(own, _convert(kept, tensors), ())
+    second = {prefix + old: slot for old, slot in renamed.second.items() if prefix + old in used}
+    kept = [(name, slot) for name, slot in used.items() if name not in doubled]
+    found = compare_tensors(own, _convert([*kept, *second.items()], tensors), ())
     wrong = TensorAccount(found.missing, (*extra, *doubled), found.shapes)
-    return KeyMap(layout, prefix, used, left, tuple(twins), wrong)
+    return KeyMap(layout, prefix, used, second, left, tuple(twins), wrong)
 
 
-def _convert(slots: Mapping[str, TensorSlot], tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+def _convert(places: Iterable[tuple[str, TensorSlot]], tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     parts: dict[str, list[Tensor]] = {}
-    for name, slot in sorted(slots.items(), key=lambda item: item[1].part):
-        parts.setdefault(slot.name, []).append(tensors[name][(None,) * slot.axes])
-    return {name: _join(found) for name, found in parts.items()}
+    added: dict[str, Tensor] = {}
+    for name, slot in sorted(places, key=lambda place: place[1].part):
+        tensor = _cut(tensors[name][(None,) * slot.axes], slot.cut)
+        if slot.cut == "class position":
+            added[slot.name] = tensor
+        else:
+            parts.setdefault(slot.name, []).append(tensor)
+    joined = {name: _join(found) for name, found in parts.items()}
+    fitting = {name for name in added if name in joined and added[name].shape == joined[name].shape}
+    return {name: tensor + added[name] if name in fitting else tensor for name, tensor in joined.items()}
+
+
+def _cut(tensor: Tensor, cut: TensorCut) -> Tensor:
+    """Return what a place takes of a tensor; one without the axis of the cut as it is, to be refused."""
+    if tensor.ndim < 2 and cut in ("class position", "grid positions"):
+        return tensor
+    rows = len(tensor) // 3 if tensor.ndim else 0
+    if cut == "query":
+        return tensor[:rows]
+    if cut == "key and value":
+        return tensor[rows:]
+    if cut == "class position":
+        return tensor[:, :1]
+    return tensor[:, 1:] if cut == "grid positions" else tensor
 
 
 def _join(parts: Sequence[Tensor]) -> Tensor:

@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import torch
 
 from ...core.errors import UserError
 from ...core.files import sha256_file
-from ..init import InitCard
+from ..init import ArchArg, InitCard
 from .archs import build_backbone, classifier_names
 from .fingerprint import check_fingerprint
 from .layout import TargetModel
-from .layout_derive import derive_key_map
 from .load_state_dict import check_weight_values, load_total, read_tensors, rename_by_order
+from .position_table import match_file, resampling_note
 from .transform import transform_weights
 
 if TYPE_CHECKING:
@@ -29,12 +30,15 @@ class LoadedBackbone:
     """A network without classifier, and the identity of its weights.
 
     Attributes:
-        module: maps [batch, 3, side, side] to pooled features [batch, features]; on the CPU.
+        module: maps [batch, 3, side, side], or 1 channel for a "gray" contract, to pooled features
+            [batch, features]; on the CPU.
         weights: "sha256:..." of the checkpoint, or "random:seed".
+        notes: clauses on what was adapted in loading, such as a resampled position table.
     """
 
     module: nn.Module
     weights: str
+    notes: tuple[str, ...] = ()
 
 
 def load_backbone(card: InitCard, arch: str, input_size: int, seed: int) -> LoadedBackbone:
@@ -49,9 +53,8 @@ def load_backbone(card: InitCard, arch: str, input_size: int, seed: int) -> Load
     Raises:
         UserError: the file is absent, damaged, or does not fit; or its hash or fingerprint is not the card's.
     """
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        model = build_backbone(arch, input_size, args=dict(card.arch_args))
+    args = dict(card.arch_args)
+    model = _build_seeded(arch, input_size, args, seed)
     if card.file is None:
         return LoadedBackbone(model, f"random:{seed}")
     if not card.file.is_file():
@@ -70,19 +73,34 @@ def load_backbone(card: InitCard, arch: str, input_size: int, seed: int) -> Load
         )
     tensors = read_tensors(card.file, card.state_dict)
     if card.rename == "order":
-        names = build_backbone(arch, input_size, 1000, dict(card.arch_args)).state_dict()
+        names = build_backbone(arch, input_size, 1000, args).state_dict()
         tensors = rename_by_order(tensors, names, card.name)
-    random = {name: tensor.clone() for name, tensor in model.state_dict().items()} if card.transform else {}
     origin = f"{card.name} ({card.file})"
     target = TargetModel(arch, model, classifier_names(arch))
-    names = derive_key_map(tensors, target, card.excused, card.layout, origin)
+
+    def build(size: int) -> nn.Module:
+        return _build_seeded(arch, input_size, {**args, "img_size": size}, seed)
+
+    rebuild = None if "img_size" in args else build
+    target, names, size = match_file(tensors, target, rebuild, card.excused, card.layout, origin)
+    model, notes = target.model, ()
+    if size:
+        card = replace(card, arch_args=(*card.arch_args, ("img_size", size)))
+        notes = tuple(filter(None, [resampling_note(model, size, input_size)]))
+    random = {name: tensor.clone() for name, tensor in model.state_dict().items()} if card.transform else {}
     check_weight_values(tensors, names.slots, origin)
     load_total(model, names.convert(tensors), (), origin)
     if card.fingerprint:
         _check_fingerprint(card, arch, input_size, model, origin)
     if card.transform:
         transform_weights(card.transform, model, random, arch, seed)
-    return LoadedBackbone(model, f"sha256:{found}")
+    return LoadedBackbone(model, f"sha256:{found}", notes)
+
+
+def _build_seeded(arch: str, input_size: int, args: Mapping[str, ArchArg], seed: int) -> nn.Module:
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return build_backbone(arch, input_size, args=args)
 
 
 def _check_fingerprint(card: InitCard, arch: str, input_size: int, model: nn.Module, origin: str) -> None:

@@ -11,10 +11,16 @@ from typing import TYPE_CHECKING
 from ...core.errors import UserError, unknown_name_error
 from ...core.files import write_bytes
 from .file_kind import file_kind
+from .inert_pickle import InertObject, RefusedNameError, module_tensors, read_inert
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
+CONVERSION = (
+    "python -c \"import torch; c = torch.load('FILE', weights_only=False); "
+    "torch.save(getattr(c, 'state_dict', lambda: c['state_dict'])(), 'weights.pth')\""
+)
+"""Command that writes the state dict of a whole module, or of a Lightning file."""
 DEPTH = 3
 """Levels of nested mappings that are searched for state dicts."""
 
@@ -28,10 +34,12 @@ def read_state_dicts(path: Path) -> dict[str, dict[str, Tensor]]:
     """Read every state dict of a checkpoint without running any code from it.
 
     Args:
-        path: `.safetensors`, or a torch file (`.pth`, `.pt`, `.bin`, `.ckpt`) of tensors and plain data.
+        path: `.safetensors`, or a torch file (`.pth`, `.pt`, `.bin`, `.ckpt`) of tensors, plain data, and
+            objects of known libraries, which are read as in `inert_pickle`.
 
     Returns:
-        Name, such as "state_dict" or "model.student", to tensors; the name is "" for bare tensors.
+        Name, such as "state_dict" or "model.student", to tensors; the name is "" for bare tensors, or
+        those of a whole module.
 
     Raises:
         UserError: absent, damaged, no checkpoint, only readable by running code, or without a state dict.
@@ -56,15 +64,19 @@ def _read_file(path: Path) -> object:
     try:
         if path.suffix == ".safetensors":
             return load_file(path)
-        return torch.load(path, map_location="cpu", weights_only=True)
+        try:
+            return torch.load(path, map_location="cpu", weights_only=True)
+        except pickle.UnpicklingError:
+            refuse_other_kinds(path)  # a TorchScript program among them, which torch would run
+            return read_inert(path)
     except MemoryError:
         raise
     except Exception as error:  # bytes that are no checkpoint can break the unpickler in any way
         refuse_other_kinds(path)
-        if isinstance(error, pickle.UnpicklingError):
+        if isinstance(error, RefusedNameError):
             raise UserError(
-                f"{path} cannot be read without running code from it: where you trust it, load it and save "
-                "its state_dict alone, as safetensors."
+                f"{path} cannot be read without running code from it, as it needs {error}: if you trust it, "
+                f"and have its code installed, convert it by {CONVERSION}."
             ) from error
         reason = (str(error).splitlines() or ["it ends too early"])[0]
         raise UserError(f"{path} is damaged ({reason}): fetch it again.") from error
@@ -80,6 +92,7 @@ def _state_dicts(content: object, name: str) -> Iterator[tuple[str, dict[str, Te
     """Yield the state dicts of a file: mappings of names to nothing but tensors."""
     import torch
 
+    content = module_tensors(content) if isinstance(content, InertObject) else content
     if not isinstance(content, Mapping) or not content or not all(isinstance(key, str) for key in content):
         return  # an optimizer numbers its tensors
     tensors = {key for key, value in content.items() if torch.is_tensor(value)}
@@ -172,14 +185,11 @@ class TensorAccount:
         """Number of tensors that do not fit; 0 is a total fit."""
         return len(self.missing) + len(self.extra) + len(self.shapes)
 
-    def fit_error(self, origin: str) -> UserError:
-        """Return the error that lists both sides."""
+    def fit_error(self, origin: str, cure: str = "use the arch that they were made for") -> UserError:
+        """Return the error that lists both sides, and ends with the cure."""
         sides = [("missing", self.missing), ("left over", self.extra), ("of another shape", self.shapes)]
         complaints = [f"{len(names)} {side} ({some_of(names)})" for side, names in sides if names]
-        return UserError(
-            f"The weights of {origin} do not fit the network: {'; '.join(complaints)}; "
-            "use the arch that they were made for."
-        )
+        return UserError(f"The weights of {origin} do not fit the network: {'; '.join(complaints)}; {cure}.")
 
 
 TRACKER = ".num_batches_tracked"

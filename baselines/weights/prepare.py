@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch.nn.functional import interpolate
 
+from ...core.errors import UserError
 from ..init import InputSpec
 
 if TYPE_CHECKING:  # importing torch takes seconds, and `ls` does not need it
@@ -16,7 +17,7 @@ if TYPE_CHECKING:  # importing torch takes seconds, and `ls` does not need it
     from torch import Tensor
 
 CHANNELS = 3
-"""Every timm network takes three; a gray image is repeated, which the record notes."""
+"""Of networks, but for those of gray images alone; a gray image is repeated, which the record notes."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,8 +44,14 @@ class InputPreparation:
         return resized.clamp_(0, 255) if mode == "bicubic" else resized
 
     def normalize(self, images: Tensor) -> Tensor:
-        """Convert floats 0..255 [batch, 1 or 3, side, side] to the network's input, channels last."""
-        if self.contract.channels == "bgr" and images.shape[1] == CHANNELS:
+        """Convert floats 0..255 [batch, 1 or 3, side, side] to the network's input, channels last.
+
+        Raises:
+            UserError: color images for a network with one input channel.
+        """
+        if images.shape[1] == CHANNELS and self.contract.channels != "rgb":
+            if self.contract.channels == "gray":
+                raise UserError("The network takes gray images only: take another init for color tasks.")
             images = images.flip(1)
         scale, shift = _affine(self.contract, images.device)
         # broadcasting repeats a single channel three times
@@ -62,9 +69,10 @@ def as_floats(images: Tensor) -> Tensor:
 
 @functools.lru_cache(maxsize=32)  # a copy to a GPU inside a step would make the step wait for it
 def _affine(contract: InputSpec, device: torch.device) -> tuple[Tensor, Tensor]:
-    """Return scale and shift [1, 3, 1, 1] from 0..255 to the contract's units."""
+    """Return scale and shift [1, 1 or 3, 1, 1] from 0..255 to the contract's units."""
+    count = 1 if contract.channels == "gray" else CHANNELS
     # cached tensors may be created in a validation, and are used in training
     with torch.inference_mode(False):
-        mean = torch.tensor(contract.mean).view(1, CHANNELS, 1, 1)
-        std = torch.tensor(contract.std).view(1, CHANNELS, 1, 1)
+        mean = torch.tensor(contract.mean[:count]).view(1, count, 1, 1)
+        std = torch.tensor(contract.std[:count]).view(1, count, 1, 1)
         return (contract.value_range / 255 / std).to(device), (-mean / std).to(device)

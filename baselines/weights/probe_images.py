@@ -11,6 +11,12 @@ PROBE_SEED = 20211012
 """A change of it, or of `probe_images`, invalidates the fingerprints of all cards."""
 
 
+def probes_for(channels: str, count: int, side: int) -> NDArray[np.uint8]:
+    """Return probe images for a network: [count, 1, side, side] if its `channels` are "gray", else color."""
+    color = probe_images(count, side)
+    return color.mean(axis=1, keepdims=True).astype(np.uint8) if channels == "gray" else color
+
+
 @lru_cache(maxsize=4)
 def probe_images(count: int, side: int) -> NDArray[np.uint8]:
     """Return color images with the statistics of photographs, uint8 [count, 3, side, side].

@@ -9,7 +9,7 @@ import msgspec
 
 from ...core.errors import UserError, unknown_name_error
 from ...core.toml_files import as_card, read_toml
-from ..weights.checkpoint import CheckpointCard, check_recalled
+from ..weights.checkpoint import CheckpointCard, check_values
 
 FAMILY = "zoo"
 CARDS = Path(__file__).with_name("cards")
@@ -52,7 +52,7 @@ def zoo_cards() -> Mapping[str, ZooCard]:
 
 def _read_zoo_card(path: Path) -> ZooCard:
     card = as_card(path, read_toml(path), ZooCard)
-    check_recalled(path, card)
+    check_values(path, card)
     if card.name != path.stem:
         raise UserError(f"{path} is of a checkpoint called '{card.name}': give both one name.")
     return card

@@ -66,13 +66,15 @@ def init_card(finished: PretrainResult, facts: Mapping[str, SourceFacts], sha256
     )
     origins = {word for each in facts.values() for word in words_of(each)}
     seen_before = finished.start.corpora if finished.start else ()
-    backbone = build_backbone(settings.arch, settings.input_size)
+    arch_args = dict(finished.start.arch_args) if finished.start else {}
+    backbone = build_backbone(settings.arch, settings.input_size, args=arch_args)
     backbone.load_state_dict(dict(finished.state))
     return CheckpointCard(
         name=f"{settings.variant}-mednet-{settings.arch}-{sha256[:8]}",
         path=WEIGHTS,
         sha256=sha256,
         arch=settings.arch,
+        arch_args=arch_args,
         input=finished.contract,
         corpora=tuple(sorted({*origins, *seen_before, *(each.id for each in seen)})),
         corpus=seen,

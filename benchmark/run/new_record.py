@@ -79,12 +79,12 @@ def init_facts(card: InitCard, task: Task | None) -> InitFacts:
     facts = read_pretrain_facts(card.file) if card.pretraining and card.file else None
     label = facts.label(card.pretraining.variant) if facts and card.pretraining else card.source.label
     label = card.transform.describe(label) if card.transform else label
-    gray = task is not None and task.variant == "gray"
+    repeated = task is not None and task.variant == "gray" and card.contract.channels != "gray"
     return InitFacts(
         label=label,
         identity=card.identity,
         contract=msgspec.to_builtins(card.contract),
-        adapted=("1 channel repeated to 3",) if gray else (),
+        adapted=("1 channel repeated to 3",) if repeated else (),
         corpora=card.corpora,
         overlap=task.overlap(card.corpora, card.corpora_recalled) if task else (),
         possible=tuple(_possible_contamination(card, task)) if task else (),

@@ -96,6 +96,7 @@ def _cache_key(job: EvalContext) -> str:
         job.cell.seed if job.card.seeded else -1,
         msgspec.to_builtins(job.card.contract),
         job.device.partition(":")[0],
+        *([job.card.arch_args] if job.card.arch_args else []),  # one file may fit two networks
     ]
     return hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:20]
 

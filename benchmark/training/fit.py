@@ -132,7 +132,7 @@ class TaskTraining:
             return None
         shape = (cell.size, cell.input_size, job.task.variant, len(job.task.classes), job.task.kind)
         how = (job.recipe.batch_size, job.recipe.augment, job.parts, job.device)
-        return (cell.arch, cell.protocol_label, *shape, *how)
+        return (cell.arch, job.card.arch_args, cell.protocol_label, *shape, *how)
 
     @cached_property
     def _graphs(self) -> RecordedForwards | None:

@@ -163,3 +163,35 @@ def test_order_alone_is_believed_only_where_a_card_asks_for_it(resnet: nn.Module
         load_backbone(card, "resnet18", SIDE, seed=0)
     network = load_backbone(toys.loaded_card(path, layout="order"), "resnet18", SIDE, seed=0).module
     assert torch.equal(network.state_dict()["layer4.1.bn2.weight"], state["block4.1.bn2.weight"])
+
+
+CURES: dict[str, tuple[Callable[[State], State], str, str]] = {
+    "another arch": (under("net."), "resnet34", "they fit resnet18: pass --archs resnet18"),
+    "nearly another arch": (
+        lambda state: {n: t for n, t in state.items() if n != "layer4.1.bn2.bias"},
+        "resnet34",
+        "nearest is resnet18, with 1 that do not fit",
+    ),
+    "a head": (
+        lambda state: {**state, "head.0.weight": torch.zeros(5, 512)},
+        "resnet18",
+        "name their prefix in the card's `excused`",
+    ),
+    "gray": (
+        lambda state: {**state, "conv1.weight": state["conv1.weight"][:, :1]},
+        "resnet18",
+        r"they fit resnet18 with arch_args = \{ in_chans = 1 \}: correct their card",
+    ),
+}
+
+
+@pytest.mark.parametrize("fault", CURES)
+def test_a_misfit_says_what_to_pass(fault: str, resnet: nn.Module, tmp_path: Path) -> None:
+    change, arch, message = CURES[fault]
+    with pytest.raises(UserError, match=message):
+        loaded(change(resnet.state_dict()), tmp_path, arch)
+
+
+def test_a_misfit_of_the_card_s_arguments_says_so(resnet: nn.Module, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="they fit resnet18 without its `layout` and `arch_args`"):
+        loaded(resnet.state_dict(), tmp_path, arch_args=(("in_chans", 1),))

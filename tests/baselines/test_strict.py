@@ -234,11 +234,8 @@ def test_a_pickle_with_code_is_refused_and_its_code_does_not_run(how: str, tmp_p
     assert proof.exists()  # the attack is a real one
 
 
-def test_a_whole_network_in_a_file_is_no_state_dict(tmp_path: Path) -> None:
+def test_a_file_without_tensors_is_no_checkpoint(tmp_path: Path) -> None:
     file = tmp_path / "weights.pth"
-    torch.save(build_backbone(toys.ARCH, 16), file)
-    with pytest.raises(UserError, match="without running code"):
-        load(toys.write_card(tmp_path, file))
     torch.save({"weights": [1, 2, 3]}, file)
     with pytest.raises(UserError, match="state_dict"):
         load(toys.write_card(tmp_path, file))

@@ -34,7 +34,7 @@ from mednet_bench.tasks.databases.tables import databases, sets_without_row
 from mednet_bench.tasks.task import TASKS, UNDECLARED
 
 LAYOUTS = {
-    "", "timm", "torchvision", "numbered", "openclip", "dino", "huggingface", "mae", "dinov2", "benchx",
+    "", "timm", "torchvision", "numbered", "openclip", "huggingface", "mae", "dinov2", "benchx",
     "radiologynet", "lightning", "torchxrayvision",
 }  # fmt: skip
 ZOO_PAGE = Path(__file__).parents[2] / "docs" / "zoo.md"
@@ -151,8 +151,11 @@ def test_arguments_of_the_arch_build_the_network_of_the_card(need: InitRequest, 
     model = load_backbone(init, card.arch, 56, 0).module.eval()
     with torch.inference_mode():
         assert model(torch.zeros(1, 3, 56, 56)).shape == (1, 384)
-    with pytest.raises(UserError, match="do not fit the network"):
-        load_backbone(replace(init, arch_args=()), card.arch, 56, 0)
+    other = load_backbone(replace(init, arch_args=()), card.arch, 56, 0)  # found from the table, and said
+    assert other.notes == ("its position table is of 16x16 tokens (224 px) and is resampled to 4x4 (56 px)",)
+    with torch.inference_mode():
+        images = torch.rand(1, 3, 56, 56)
+        assert torch.equal(other.module.eval()(images), model(images))
     with pytest.raises(UserError, match="correct arch_args in the card"):
         load_backbone(replace(init, arch_args=(("no_such", 1),)), card.arch, 56, 0)
     assert replace(init, arch_args=()).decisive != init.decisive

@@ -17,7 +17,7 @@ REQUIRED_TEXT, EXTRAS_TEXT = (
     .partition("## Required")[2]
     .split("## Extras")
 )
-FOR_CONTRIBUTORS = {"dev", "docs"}
+FOR_CONTRIBUTORS = {"dev", "docs", "zoo"}
 
 
 def package_names(requirements: list[str]) -> list[str]:

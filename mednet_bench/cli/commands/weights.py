@@ -1,5 +1,7 @@
 """`inspect-weights`: the content of a checkpoint, and a draft of its card."""
 
+from collections import Counter
+from collections.abc import Mapping
 from pathlib import Path
 
 import click
@@ -44,10 +46,12 @@ def inspect_weights_command(values: ParsedValues) -> int:
 
 def _list_facts(checkpoint: "weights.inspect.InspectedCheckpoint") -> list[str]:
     names, format_input_spec = checkpoint.names, weights.input_spec.format_input_spec
-    some = f" ({weights.load_state_dict.some_of(list(names.left))})" if names.left else ""
-    left = f"{len(names.left)} left over by name{some}"
+    left = f"{len(names.left)} left over by name{_count_kinds(names.left)}"
     twins = f", {len(names.twins)} twice in the file" if names.twins else ""
     others = f" (fits as well: {', '.join(checkpoint.others)})" if checkpoint.others else ""
+    channels = " with one input channel" if checkpoint.one_channel else ""
+    size = checkpoint.image_size
+    table = f", position table of {size} px (img_size of the card's arch_args)" if size else ""
     pairs = [f"{old} -> {slot.name}" for old, slot in names.slots.items()]
     contracts = [
         f"  {format_input_spec(contract)}: contrast {contrast:.2g}"
@@ -57,7 +61,7 @@ def _list_facts(checkpoint: "weights.inspect.InspectedCheckpoint") -> list[str]:
     return [
         f"file:        {checkpoint.file}, sha256 {checkpoint.sha256}",
         *([f"state dict:  {checkpoint.state_dict}{ignored}"] if checkpoint.state_dict else []),
-        f"arch:        {checkpoint.arch}{others}",
+        f"arch:        {checkpoint.arch}{channels}{others}{table}",
         f"parameters:  {checkpoint.parameters:,} without classifier",
         f"layout:      {names.description}",
         f"tensors:     {len(names.slots)} of {len(checkpoint.shapes)} mapped, none missing, {left}{twins}",
@@ -69,10 +73,20 @@ def _list_facts(checkpoint: "weights.inspect.InspectedCheckpoint") -> list[str]:
     ]
 
 
+def _count_kinds(left: Mapping[str, str]) -> str:
+    """Return the kinds of left-over tensors with their numbers, and names where no rule gives a kind."""
+    kinds = Counter(kind for kind in left.values() if kind)
+    named = [name for name, kind in left.items() if not kind]
+    clauses = [f"{kind}: {number}" for kind, number in kinds.items()]
+    clauses += [weights.load_state_dict.some_of(named)] if named else []
+    return f" ({'; '.join(clauses)})" if clauses else ""
+
+
 def _list_tensors(checkpoint: "weights.inspect.InspectedCheckpoint") -> list[str]:
     """List every tensor of the file with its name in the network."""
     names = checkpoint.names
     targets = {old: slot.name for old, slot in names.slots.items()}
+    targets |= {old: f"{names.slots[old].name} and {slot.name}" for old, slot in names.second.items()}
     targets |= {old: f"(left over by name{kind and f': {kind}'})" for old, kind in names.left.items()}
     targets |= dict.fromkeys(names.twins, "(the same tensor once more)")
     return [

@@ -82,6 +82,7 @@ def init_card_facts(name: str, data_root: Path | None) -> dict[str, Any]:
     return {
         "init": name,
         **msgspec.to_builtins(card),
+        "input": msgspec.to_builtins(card.contract),
         "restriction": restriction_of(card.license),
         "home": page_of(card),
         "file": str(file) if file else None,
