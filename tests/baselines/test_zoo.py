@@ -343,6 +343,7 @@ def test_recalled_corpora_make_contamination_possible_and_not_established(tmp_pa
     [
         (["ls", "inits"], ["zoo/rad-dino", "zoo/gray (", "imagenet/TAG"]),
         (["info", "zoo/rad-dino"], ["chexpert", "(from memory)", "download zoo/rad-dino"]),
+        (["info", "zoo/torchxrayvision-all"], ["in_chans=1", "mean 0.5, std", ", gray, "]),
         (["info", "imagenet/mae"], ["cc-by-nc-4.0", "vit_base_patch16_224", "self-supervised MAE"]),
         (["info", "zoo/rad-dino", "--format", "json"], ['"recalled"', '"home"']),
         (["ls", "inits", "--format", "json"], ['"checkpoints"', '"available"']),
