@@ -3,6 +3,8 @@
 from dataclasses import replace
 from pathlib import Path
 
+import msgspec
+
 from ...core.errors import UserError
 from ...tasks.hashes import file_hash
 from ..init import INITS, InitCard, InitRequest, MissingWeightsError
@@ -15,6 +17,8 @@ from ..zoo.files import expected_hash, find_weights, missing_clause, unpacked
 def resolve_zoo(request: InitRequest) -> InitCard:
     """A public medical checkpoint, as in zoo/radio-dino-s16; `ls inits` lists all.
 
+    Of a file of the user's that holds several state dicts, zoo/NAME=FILE#STATE_DICT chooses one.
+
     Raises:
         UserError: it is unknown, of another arch or color, not on this machine, or another file.
     """
@@ -23,6 +27,8 @@ def resolve_zoo(request: InitRequest) -> InitCard:
     file = request.path or find_weights(card, request.places)
     if file is None:
         raise MissingWeightsError(f"{missing_clause(card)}.")
+    file, state_dict = split_state_dict(file)
+    card = msgspec.structs.replace(card, state_dict=state_dict or card.state_dict)
     if not file.is_file():
         raise UserError(f"There are no weights at {file}: correct the path of {card.init}=FILE.")
     found, wanted = file_hash(file, "sha256"), expected_hash(card, file)
@@ -32,6 +38,12 @@ def resolve_zoo(request: InitRequest) -> InitCard:
             f"run `mednet-bench download {card.init}`."
         )
     return init_of(card, unpacked(file, card))
+
+
+def split_state_dict(path: Path) -> tuple[Path, str]:
+    """Split FILE#NAME into the file and the name of its state dict, which is "" for the card's."""
+    file, mark, name = str(path).rpartition("#")
+    return (Path(file), name) if mark and not path.exists() else (path, "")
 
 
 def check_fit(card: ZooCard, request: InitRequest) -> None:

@@ -119,7 +119,7 @@ def choose_state_dict(
         listed = ", ".join(f"{name} ({len(found[name])} tensors)" for name in names)
         raise UserError(
             f"{path} holds {len(names)} state dicts, {listed}: say which is meant, by --state-dict NAME of "
-            'inspect-weights or by state_dict = "NAME" in the card.'
+            'inspect-weights, by state_dict = "NAME" in the card, or by zoo/...=FILE#NAME for a public one.'
         )
     return names[0], found[names[0]]
 

@@ -72,7 +72,7 @@ def test_inspection_finds_the_channel_and_its_card_loads(xray_file: Path) -> Non
     write_card(found.draft(), path)
     card = read_checkpoint_card(path)
     assert card.arch_args == {"in_chans": 1} and card.color == "gray" and card.contract.channels == "gray"
-    shown = CliRunner().invoke(cli, ["inspect-weights", str(xray_file)])
+    shown = CliRunner().invoke(cli, ["inspect-weights", str(xray_file), "--arch", "densenet121"])
     assert "densenet121 with one input channel" in shown.output
 
 
@@ -92,6 +92,16 @@ def test_a_card_that_contradicts_itself_is_refused(message: str, tmp_path: Path)
         read_checkpoint_card(tmp_path / "card.toml")
 
 
+def own_card(file: Path, arch: str) -> Path:
+    """Write the card of a user's file of weights with one input channel."""
+    card = CheckpointCard(
+        name="own", path=file.name, sha256=sha256_file(file), arch=arch, arch_args={"in_chans": 1},
+        input=InputSpec(), corpora=("chexpert",),
+    )  # fmt: skip
+    write_card(card, file.with_name("own.toml"))
+    return file.with_name("own.toml")
+
+
 @pytest.fixture
 def request_of_color(tmp_path: Path) -> InitRequest:
     task = replace(toys.task_of(toys.Toy()), variant="color")
@@ -101,32 +111,33 @@ def request_of_color(tmp_path: Path) -> InitRequest:
 def test_color_tasks_are_refused_by_zoo_and_own_cards(
     request_of_color: InitRequest, xray_file: Path, tmp_path: Path
 ) -> None:
-    own = CheckpointCard(
-        name="own", path=xray_file.name, sha256=sha256_file(xray_file), arch="densenet121", input=InputSpec(),
-        arch_args={"in_chans": 1}, corpora=("chexpert",),
-    )  # fmt: skip
-    write_card(own, xray_file.with_name("own.toml"))
-    inits = [f"zoo/torchxrayvision-chex={xray_file}", f"own={xray_file.with_name('own.toml')}"]
+    inits = [f"zoo/torchxrayvision-chex={xray_file}", f"own={own_card(xray_file, 'densenet121')}"]
     for init in read_inits(inits):
         with pytest.raises(UserError, match=r"gray .*choose --tasks of its color"):
             init(request_of_color)
 
 
+@pytest.mark.parametrize("arch", [toys.ARCH, pytest.param("densenet121", marks=pytest.mark.slow)])
 def test_a_run_on_a_gray_task_trains_and_probes_the_network(
-    xray_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    arch: str, xray_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("MEDNET_BENCH_CACHE", str(tmp_path / "cache"))
+    name = "zoo/torchxrayvision-all"
+    gray = f"{name}={xray_file}"
+    if arch == toys.ARCH:
+        torch.save(build_backbone(arch, 32, args={"in_chans": 1}).state_dict(), tmp_path / "own.pth")
+        name, gray = "own", f"own={own_card(tmp_path / 'own.pth', arch)}"
     config = RunConfig(
-        tasks=("phantom-organ",), archs=("densenet121",), protocols=("finetune", "linear"), seeds=(0,),
-        fractions=(0.1,), inits=(f"zoo/torchxrayvision-all={xray_file}", "scratch"), download=False,
+        tasks=("phantom-organ",), archs=(arch,), protocols=("finetune", "linear"), seeds=(0,),
+        fractions=(0.1,), inits=(gray, "scratch"), download=False,
         out=str(tmp_path / "run"), report=False, input_size=32, keep_models="final",
     ).with_options({"steps": "2", "lr_grid": (1e-3,), "evaluations": 1})  # fmt: skip
     results = mednet_bench.run(config)
     assert not results.failed
-    records = RecordStore(config.folder).read_all()
-    init = next(record.init for record in records if record.cell.init.startswith("zoo/"))
-    assert init and init.adapted == () and init.contract and init.contract["channels"] == "gray"
-    assert next(r.init for r in records if r.cell.init == "scratch" and r.init).adapted
+    facts = {record.cell.init: record.init for record in RecordStore(config.folder).read_all()}
+    assert facts[name].adapted == () and facts[name].contract["channels"] == "gray"
+    assert facts["scratch"].adapted == ("1 channel repeated to 3",)
     kept = [read_checkpoint_card(path) for path in (config.folder / "models").glob("*.toml")]
-    assert {card.contract.channels for card in kept} == {"rgb", "gray"}
-    assert {build_backbone(c.arch, 32, args=c.arch_args).features.conv0.in_channels for c in kept} == {1, 3}
+    assert {(card.contract.channels, card.arch_args.get("in_chans", 3)) for card in kept} == {
+        ("gray", 1), ("rgb", 3),
+    }  # fmt: skip

@@ -1,5 +1,6 @@
 """The cards of public checkpoints: one contract for all, their names, groups and files."""
 
+import argparse
 import re
 from dataclasses import replace
 from itertools import combinations
@@ -33,10 +34,6 @@ from mednet_bench.core.errors import UserError
 from mednet_bench.tasks.databases.tables import databases, sets_without_row
 from mednet_bench.tasks.task import TASKS, UNDECLARED
 
-LAYOUTS = {
-    "", "timm", "torchvision", "numbered", "openclip", "huggingface", "mae", "dinov2", "benchx",
-    "radiologynet", "lightning", "torchxrayvision",
-}  # fmt: skip
 ZOO_PAGE = Path(__file__).parents[2] / "docs" / "zoo.md"
 CATALOG = {*databases(), *sets_without_row(), UNDECLARED}
 ADDRESS = r"https?://[\w.-]+/\S*"
@@ -47,7 +44,7 @@ def test_every_card_keeps_the_contract(card: ZooCard) -> None:
     assert re.fullmatch(r"[a-z0-9]+(-[a-z0-9]+)*", card.name) and card.name not in zoo_groups()
     assert card.title and len(card.title) <= 110 and not card.title.endswith(".")
     assert timm.is_model(card.arch) and "." not in card.arch
-    assert card.layout in LAYOUTS
+    assert card.layout in {"", *layout.LAYOUTS}
     assert card.corpora and set(card.corpora) <= CATALOG, (
         "add it to tasks/databases/outside.csv, with what it is"
     )
@@ -159,6 +156,21 @@ def test_arguments_of_the_arch_build_the_network_of_the_card(need: InitRequest, 
     with pytest.raises(UserError, match="correct arch_args in the card"):
         load_backbone(replace(init, arch_args=(("no_such", 1),)), card.arch, 56, 0)
     assert replace(init, arch_args=()).decisive != init.decisive
+
+
+def test_one_of_several_state_dicts_is_chosen_behind_the_file(need: InitRequest, tmp_path: Path) -> None:
+    card = find_zoo_card("lunit-bt")
+    state = torch.load(write_weights(tmp_path / "own.torch", card))
+    ema = {name: tensor + 1 for name, tensor in state.items()}
+    content = {"state_dict": state, "model_ema": ema, "hyper_parameters": argparse.Namespace(lr=0.1)}
+    torch.save(content, tmp_path / "both.ckpt")
+    words = [f"zoo/lunit-bt={tmp_path}/both.ckpt{name}" for name in ("", "#model_ema")]
+    inits = [resolved(word, need)["zoo/lunit-bt"] for word in words]
+    with pytest.raises(UserError, match=r"state_dict \(.*model_ema \(.*--state-dict NAME.*zoo/...=FILE#NAME"):
+        load_backbone(inits[0], card.arch, 64, 0)
+    loaded = load_backbone(inits[1], card.arch, 64, 0).module.state_dict()
+    assert torch.equal(loaded["conv1.weight"], state["conv1.weight"] + 1)
+    assert inits[0].identity != inits[1].identity
 
 
 WRONG = {
@@ -331,6 +343,7 @@ def test_recalled_corpora_make_contamination_possible_and_not_established(tmp_pa
     [
         (["ls", "inits"], ["zoo/rad-dino", "zoo/gray (", "imagenet/TAG"]),
         (["info", "zoo/rad-dino"], ["chexpert", "(from memory)", "download zoo/rad-dino"]),
+        (["info", "zoo/torchxrayvision-all"], ["in_chans=1", "mean 0.5, std", ", gray, "]),
         (["info", "imagenet/mae"], ["cc-by-nc-4.0", "vit_base_patch16_224", "self-supervised MAE"]),
         (["info", "zoo/rad-dino", "--format", "json"], ['"recalled"', '"home"']),
         (["ls", "inits", "--format", "json"], ['"checkpoints"', '"available"']),
@@ -377,11 +390,3 @@ def test_inits_of_one_arch_pair_in_a_run_and_leave_their_facts_in_the_records(
     assert zoo and (zoo.pretraining_images, zoo.license) == (1_281_167, "bsd-3-clause")
     assert zoo.recalled == ("images",)
     assert facts["imagenet/tv_in1k"] and "tag tv_in1k" in facts["imagenet/tv_in1k"].label
-
-
-def test_the_documentation_counts_the_cards_that_cannot_be_read() -> None:
-    named = [card.layout for card in zoo_cards().values() if card.layout]
-    unread = [name for name in named if name not in layout.LAYOUTS]
-    text = " ".join(ZOO_PAGE.read_text().split())
-    assert f"{len(unread)} cards name a layout of tensor names that this version cannot read yet" in text
-    assert all(f"`{name}`" in text for name in unread)

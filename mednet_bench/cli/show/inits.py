@@ -109,6 +109,7 @@ def _tag_lines(facts: dict[str, Any]) -> dict[str, str]:
 
 def _zoo_lines(facts: dict[str, Any], name: str) -> dict[str, str]:
     spec = facts["input"]
+    mean, std = (_numbers(spec[key][: 1 if spec["channels"] == "gray" else 3]) for key in ("mean", "std"))
     texts = {
         "title": facts["title"],
         "arch": encode_arch(find_zoo_card(name)),
@@ -116,8 +117,7 @@ def _zoo_lines(facts: dict[str, Any], name: str) -> dict[str, str]:
         "objective": facts["objective"],
         "images": f"{facts['images']:,}" if facts["images"] else "",
         "started_from": facts["started_from"],
-        "input": f"mean {_numbers(spec['mean'])}, std {_numbers(spec['std'])}, {spec['channels']}, "
-        f"{spec['interpolation']}",
+        "input": f"mean {mean}, std {std}, {spec['channels']}, {spec['interpolation']}",
         "input_size": f"{facts['input_size']} px" if facts["input_size"] else "",
         "layout": facts["layout"],
         "state_dict": facts["state_dict"],
