@@ -54,6 +54,7 @@ def validate_card(card: Path, size: int, jobs: int, out: Path | None) -> str:
         one_line(f"{task.name}: {task.kind}, {task.modality}, {task.variant}"),
         _preparation_facts(prepared.manifest) if prepared else _npz_facts(card, task, splits),
         _class_table(task, splits),
+        *(_property_tables(task, prepared.manifest) if prepared else ()),
         *(_subgroup_table(name, splits) for name in task.subgroups),
     ]
     count = write_contact_sheets(task, splits, folder)
@@ -128,6 +129,17 @@ def _class_table(task: Task, splits: Mapping[str, Split]) -> str:
     groups = ["-" if s.groups is None else f"{len(np.unique(s.groups)):,}" for s in splits.values()]
     rows.append(["groups (patients, else files)", *groups])
     return tabulate(rows, ["class", *splits], colalign=_alignment(splits))
+
+
+def _property_tables(task: Task, manifest: PreparedManifest) -> tuple[str, ...]:
+    """Return the table of storage, maker, size and window by class; () where these are the same."""
+    rows = [
+        [f"{each.trait}: {value}", *(f"{count:,}" for count in counts)]
+        for each in manifest.by_class
+        for value, counts in each.values.items()
+    ]
+    align = ("left", *("right" for _ in task.classes))
+    return (tabulate(rows, ["file property", *task.classes], colalign=align),) if rows else ()
 
 
 def _alignment(splits: Mapping[str, Split]) -> tuple[str, ...]:
