@@ -12,7 +12,7 @@ from ..trait_tests import class_associations
 from .file_traits import TraitColumns
 from .splits_and_labels import number_names
 
-STORAGE = ("format", "mode", "syntax", "photometric", "stored", "rescale", "window")
+STORAGE = ("format", "mode", "syntax", "photometric", "stored", "rescale", "profile", "window")
 MAKERS = {"Manufacturer": "maker", "ManufacturerModelName": "model"}
 """Elements whose values are numbered, since no text of a header goes out."""
 PAIRS = {"size": ("width", "height"), "mm per pixel": ("mm right", "mm down")}

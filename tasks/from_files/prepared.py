@@ -35,6 +35,25 @@ LARGEST_SIDE = 4096
 """In pixels; larger images exceed what networks take and memory allows."""
 
 
+MOST_NAMED = 5
+"""Files with empty images that `validate` points out."""
+
+
+class EmptyImages(msgspec.Struct, frozen=True, kw_only=True):
+    """Images that show nothing for one reason.
+
+    Attributes:
+        count: number of images.
+        files: places in the listing of the first few files.
+        others: number of further files.
+    """
+
+    reason: str
+    count: int
+    files: tuple[int, ...]
+    others: int
+
+
 class PreparedManifest(msgspec.Struct, frozen=True, kw_only=True):
     """Manifest of prepared arrays, without paths or patients."""
 
@@ -63,6 +82,8 @@ class PreparedManifest(msgspec.Struct, frozen=True, kw_only=True):
     """Count of each value of each reading fact."""
     by_class: tuple[TraitCounts, ...] = ()
     """Images of each class by storage, maker, size and window, where these differ."""
+    empty: tuple[EmptyImages, ...] = ()
+    """Constant images, images without a number, and those that their window empties."""
     warnings: tuple[str, ...] = ()
 
 
@@ -188,12 +209,25 @@ def _build_manifest(
         content=content,
         facts=facts,
         by_class=count_by_class(traits, truth),
+        empty=_count_empty(images),
         warnings=(
             *parts.warnings,
             *split_differences(images.facts, spec.variant, side),
             *association_warnings(traits, images.traits, truth, parts.owners),
         ),
     )
+
+
+def _count_empty(images: DecodedImages) -> tuple[EmptyImages, ...]:
+    found: dict[str, list[int]] = {}
+    for file, reason in images.empty:
+        found.setdefault(reason, []).append(file)
+    result = []
+    for reason, files in sorted(found.items()):
+        several = tuple(dict.fromkeys(files))
+        named, others = several[:MOST_NAMED], len(several[MOST_NAMED:])
+        result.append(EmptyImages(reason=reason, count=len(files), files=named, others=others))
+    return tuple(result)
 
 
 def _describe_rule(spec: FilesSpec, listing: FileListing, parts: SplitsAndLabels) -> str:
