@@ -57,12 +57,12 @@ def count_by_class(
     """Count the images of each class, bool [n, classes], by the values of each property."""
     found = []
     for name, values in traits.items():
-        counts: dict[str, NDArray[np.int64]] = {}
-        for place, (value, _) in enumerate(Counter(values.tolist()).most_common()):
-            shown = (value or UNKNOWN) if place < MOST_VALUES else "others"
-            mine = truth[values == value].sum(axis=0)
-            counts[shown] = counts.get(shown, 0) + mine
-        found.append(TraitCounts(trait=name, values={key: tuple(n.tolist()) for key, n in counts.items()}))
+        common = [value for value, _ in Counter(values.tolist()).most_common(MOST_VALUES)]
+        rows = {value or UNKNOWN: values == value for value in common}
+        others = ~np.isin(values, common)
+        rows |= {"others": others} if others.any() else {}
+        counts = {value: tuple(truth[mine].sum(axis=0).tolist()) for value, mine in rows.items()}
+        found.append(TraitCounts(trait=name, values=counts))
     return tuple(found)
 
 

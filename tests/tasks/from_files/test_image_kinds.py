@@ -9,6 +9,7 @@ from dicoms import SECRET, holds, write
 from PIL import Image
 
 from mednet_bench.cli.main import cli
+from mednet_bench.tasks.from_files.class_traits import count_by_class, shown_traits
 
 CLASSES = ("healthy", "ill")
 
@@ -108,6 +109,16 @@ def test_images_that_their_window_empties_are_counted(tmp_path: Path) -> None:
     found = validate(folder, "scans.toml")
     assert "7 of 20 images hold several values, of which their window and size leave one level (" in found
     assert "file 4 of 10 in healthy by path, file 1 of 10 in ill by path and 2 more)" in found
+
+
+def test_rare_values_are_summed_and_makers_numbered() -> None:
+    sizes = np.array([f"{number} x 9" for number in range(20)] + ["8 x 9"] * 5)
+    truth = np.arange(25)[:, None] % 2 == [0, 1]
+    (counted,) = count_by_class({"size": sizes}, truth)
+    assert next(iter(counted.values)) == "8 x 9" and counted.values["8 x 9"] == (4, 2)
+    assert len(counted.values) == 9 and np.sum([*counted.values.values()], axis=0).tolist() == [13, 12]
+    makers = shown_traits({"Manufacturer": np.array([SECRET, "", "B", SECRET])})
+    assert makers["maker"].tolist() == ["number 1", "", "number 2", "number 1"]
 
 
 def test_storage_and_maker_are_shown_by_class_and_tested_without_a_name(tmp_path: Path) -> None:
