@@ -8,7 +8,8 @@ A module imports only from its own line or from a line above:
     area_resize, letterbox, file_traits  image as a square, file properties beside its pixels
     decode_chunk, decode             decoding of all files by several processes
     split, splits_and_labels         split of each image
-    arrays, warnings, prepared       arrays of a task in the cache
+    class_traits, arrays, warnings   properties by class, arrays, differences between files
+    prepared                         arrays of a task in the cache
     source, card                     interface to other packages
     columns, card_draft              draft of a card for a folder
 """

@@ -50,6 +50,7 @@ class CardDraft:
         patients: candidate patient columns; () if a column is named as one, or without a table.
         splits: sources of splits, used and unused, a clause each.
         patient_doubt: clause on why the patient column may not name patients, or "".
+        color_note: clause on gray images that are stored in color, or "".
     """
 
     content: dict[str, Any]
@@ -57,6 +58,7 @@ class CardDraft:
     patients: tuple[str, ...] = ()
     splits: tuple[str, ...] = ()
     patient_doubt: str = ""
+    color_note: str = ""
 
 
 @dataclass(frozen=True)
@@ -91,7 +93,7 @@ def draft_card(folder: Path, answers: Mapping[str, str] | None = None) -> CardDr
         raise UserError(f"{folder} holds several tables ({names}): leave the one there that lists the files.")
     found = _draft_from_table(folder, tables[0], answers or {}) if tables else _draft_from_folders(folder)
     splits = _describe_splits(folder / found.files["path"], found)
-    modality, variant = _probe_images(folder / found.files["path"], found.paths)
+    modality, variant, note = _probe_images(folder / found.files["path"], found.paths)
     name = _task_name(folder)
     extra = {"subgroups": list(found.subgroups)} if found.subgroups else {}
     content = {
@@ -99,7 +101,7 @@ def draft_card(folder: Path, answers: Mapping[str, str] | None = None) -> CardDr
         "classes": list(found.classes), "modality": modality, "variant": variant, "source_group": name,
         "parents": [], "license": UNKNOWN_MODALITY, "citation": "none", **extra, "files": dict(found.files),
     }  # fmt: skip
-    return CardDraft(content, found.labels, found.patients, splits, found.patient_doubt)
+    return CardDraft(content, found.labels, found.patients, splits, found.patient_doubt, note)
 
 
 def _task_name(folder: Path) -> str:
@@ -232,21 +234,30 @@ def _sample(things: Sequence[str]) -> Sequence[str]:
     return things[:: max(1, len(things) // PROBED_FILES)]
 
 
-def _probe_images(root: Path, paths: Sequence[str]) -> tuple[str, str]:
-    """Open a few files for their modality and color; `UserError` if none can be read."""
-    colors: set[int] = set()
+def _probe_images(root: Path, paths: Sequence[str]) -> tuple[str, str, str]:
+    """Open a few files for modality and variant, and a clause on gray stored in color.
+
+    `UserError` if none can be read.
+    """
+    grays: list[bool] = []
+    stored_in_color = False
     modalities: set[str] = set()
     reason = "there is none"
     for path in _sample(paths):
         try:
-            colors |= {
-                picture.values.ndim for picture in read_images(root / path, ReaderTable(frames="middle"))
-            }
+            for picture in read_images(root / path, ReaderTable(frames="middle")):
+                grays.append(picture.is_gray)
+                stored_in_color |= picture.values.ndim == 3
         except UnreadableError as error:
             reason = str(error)
             continue
         if known := read_keys(root / path, "Modality"):
             modalities.add(MODALITY_OF_DICOM.get(known.value, UNKNOWN_MODALITY))
-    if not colors:
+    if not grays:
         raise UserError(f"{root}: none of the images that were tried can be read: {reason}.")
-    return modalities.pop() if len(modalities) == 1 else UNKNOWN_MODALITY, "color" if 3 in colors else "gray"
+    modality = modalities.pop() if len(modalities) == 1 else UNKNOWN_MODALITY
+    if not all(grays):
+        return modality, "color", ""
+    opened = f"the {len(grays):,} images that were opened"
+    note = f'{opened} are stored in color and hold gray alone, therefore variant = "gray"'
+    return modality, "gray", note if stored_in_color else ""

@@ -42,6 +42,7 @@ class DecodedImages:
     blank: tuple[bool, ...]
     traits: TraitColumns
     deep: bool
+    empty: tuple[tuple[int, str], ...]
     facts: Counter[tuple[str, str]]
     decoder: ChunkDecoder
     starts: tuple[int, ...]
@@ -86,6 +87,7 @@ def decode_all(listing: FileListing, spec: FilesSpec, side: int, jobs: int, scra
         blank=tuple(blank for each in found for blank in each.blank),
         traits=join_columns((len(each.files), each.traits) for each in found),
         deep=any(each.deep for each in found),
+        empty=tuple(one for each in found for one in each.empty),
         facts=facts,
         decoder=decoder,
         starts=tuple(each.start for each in found),

@@ -24,7 +24,7 @@ def letterbox(picture: ReadImage, color: bool, side: int, bits: int = 16) -> Lev
     shown = picture.brightness
     if shown.ndim == 3 and not color:
         shown = shown @ LUMA.astype(np.float32)
-    height, width = _fitted_size(picture, side)
+    height, width = fitted_size(picture, side)
     if shown.ndim == 2:
         small = _resize(shown, height, width)[..., None]
     else:
@@ -36,7 +36,7 @@ def letterbox(picture: ReadImage, color: bool, side: int, bits: int = 16) -> Lev
     return square if color else square[..., 0]
 
 
-def _fitted_size(picture: ReadImage, side: int) -> tuple[int, int]:
+def fitted_size(picture: ReadImage, side: int) -> tuple[int, int]:
     """Return (height, width) in the square; the longest physical side becomes `side`."""
     down, right = picture.spacing or (1.0, 1.0)
     height, width = picture.values.shape[0] * down, picture.values.shape[1] * right

@@ -55,6 +55,16 @@ class FileListing:
         return digest.hexdigest()
 
 
+def place_of_file(listing: FileListing, spec: FilesSpec, file: int) -> str:
+    """Name a file without its name: by its line of the table, else by its number in its class."""
+    place = listing.places[file]
+    if spec.table:
+        return place.rpartition(", ")[2]
+    mine = np.flatnonzero(listing.labels == listing.labels[file])
+    number = int(np.searchsorted(mine, file)) + 1
+    return f"file {number:,} of {len(mine):,} in {spec.classes[int(listing.labels[file])]} by path"
+
+
 def patients_in(spec: FilesSpec, paths: tuple[str, ...]) -> tuple[str, ...]:
     """Return each path's patient by `group_pattern`, else ""; errors as `PatientMatcher`."""
     find = compile_pattern(spec.files.group_pattern, f"The card of '{spec.name}', key 'files.group_pattern'")

@@ -13,6 +13,14 @@ from ...core.files import cache_folder, claim_lock, explain_write_errors, write_
 from ..pseudonymize import own_salt, salt_trace
 from ..task import SPLITS
 from .arrays import ArrayFolder
+from .class_traits import (
+    MOST_VALUES,
+    TraitCounts,
+    association_warnings,
+    class_of_images,
+    count_by_class,
+    shown_traits,
+)
 from .decode import DecodedImages, decode_all
 from .find import list_task_files
 from .listing import FileListing
@@ -21,12 +29,29 @@ from .split import split_hash
 from .splits_and_labels import SplitsAndLabels, split_images
 from .warnings import split_differences
 
-PREPARED_VERSION = 6
+PREPARED_VERSION = 7
 """Version of image processing; arrays of another version are rebuilt."""
 LARGEST_SIDE = 4096
 """In pixels; larger images exceed what networks take and memory allows."""
-MOST_FACTS = 8
-"""Values reported per fact; the others are summed."""
+
+
+MOST_NAMED = 5
+"""Files with empty images that `validate` points out."""
+
+
+class EmptyImages(msgspec.Struct, frozen=True, kw_only=True):
+    """Images that show nothing for one reason.
+
+    Attributes:
+        count: number of images.
+        files: places in the listing of the first few files.
+        others: number of further files.
+    """
+
+    reason: str
+    count: int
+    files: tuple[int, ...]
+    others: int
 
 
 class PreparedManifest(msgspec.Struct, frozen=True, kw_only=True):
@@ -55,6 +80,10 @@ class PreparedManifest(msgspec.Struct, frozen=True, kw_only=True):
     """Hash over all that training sees."""
     facts: dict[str, dict[str, int]]
     """Count of each value of each reading fact."""
+    by_class: tuple[TraitCounts, ...] = ()
+    """Images of each class by storage, maker, size and window, where these differ."""
+    empty: tuple[EmptyImages, ...] = ()
+    """Constant images, images without a number, and those that their window empties."""
     warnings: tuple[str, ...] = ()
 
 
@@ -161,8 +190,9 @@ def _build_manifest(
     facts: dict[str, dict[str, int]] = {}
     for (key, value), count in images.facts.most_common():
         counts = facts.setdefault(key, {})
-        shown = value if len(counts) < MOST_FACTS else "others"
+        shown = value if len(counts) < MOST_VALUES else "others"
         counts[shown] = counts.get(shown, 0) + count
+    traits, truth = shown_traits(images.traits), class_of_images(parts.labels, len(spec.classes))
     return PreparedManifest(
         task=spec.name,
         side=side,
@@ -178,8 +208,26 @@ def _build_manifest(
         split_hash=split_hash(parts.names, parts.splits),
         content=content,
         facts=facts,
-        warnings=(*parts.warnings, *split_differences(images.facts, spec.variant, side)),
+        by_class=count_by_class(traits, truth),
+        empty=_count_empty(images),
+        warnings=(
+            *parts.warnings,
+            *split_differences(images.facts, spec.variant, side),
+            *association_warnings(traits, images.traits, truth, parts.owners),
+        ),
     )
+
+
+def _count_empty(images: DecodedImages) -> tuple[EmptyImages, ...]:
+    found: dict[str, list[int]] = {}
+    for file, reason in images.empty:
+        found.setdefault(reason, []).append(file)
+    result = []
+    for reason, files in sorted(found.items()):
+        several = tuple(dict.fromkeys(files))
+        named, others = several[:MOST_NAMED], len(several[MOST_NAMED:])
+        result.append(EmptyImages(reason=reason, count=len(files), files=named, others=others))
+    return tuple(result)
 
 
 def _describe_rule(spec: FilesSpec, listing: FileListing, parts: SplitsAndLabels) -> str:

@@ -41,7 +41,7 @@ def _sizes(counts: Counter[str], side: int) -> list[str]:
 
 
 def _colors(counts: Counter[str], variant: Variant) -> list[str]:
-    odd = counts["RGB"] if variant == "gray" else counts["gray"]
+    odd = counts["RGB"] if variant == "gray" else counts.total() - counts["RGB"]
     if not odd:
         return []
     of = f"{odd:,} of {counts.total():,} images are"

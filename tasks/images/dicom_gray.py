@@ -7,12 +7,16 @@ import numpy as np
 from numpy.typing import NDArray
 from pydicom.pixels.processing import apply_modality_lut, apply_voi
 
-from .dicom_numbers import bits_stored, element_number, element_text, element_value
-from .reader import ReaderTable
+from .dicom_numbers import bits_stored, element_number, element_text, element_value, tag_of
+from .reader import ReaderTable, UnreadableError
 from .window import GrayWindow, card_window, percentile_window
 
 if TYPE_CHECKING:
     from pydicom.dataset import Dataset
+
+
+PADDED = ("", "Float", "DoubleFloat")
+"""Beginnings of the elements of padding, for integers and floats."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,25 +38,27 @@ def gray_values(
     the percentiles of the image. `stored` is [h, w] as decoded; `transformation` holds the frame's
     RescaleSlope, `voi` its WindowCenter or VOI LUT.
     """
-    bits = bits_stored(dataset)
+    bits, raw = bits_stored(dataset), stored
     slope, intercept = _rescale(transformation)
+    padding = _padding(dataset, stored.dtype)
     facts = {"rescale": f"{slope:g}, {intercept:g}"}
     if element_value(dataset, "ModalityLUTSequence"):
         stored, slope, intercept, facts["rescale"] = apply_modality_lut(stored, dataset), 1.0, 0.0, "table"
         bits = 8 * stored.dtype.itemsize
-    window = _header_window(voi, slope, intercept)
     if reading.window:
         window = card_window(reading.window, slope, intercept)
     elif element_value(voi, "VOILUTSequence"):
         stored, window = _voi_table(voi, stored, slope, intercept)
-    elif window is not None and window.origin.endswith("SIGMOID"):
+    elif (window := _header_window(voi, slope, intercept)) is None:
+        left_out = None if facts["rescale"] == "table" else padding
+        window = _default_window(stored, bits, (slope, intercept), left_out)
+    elif window.origin.endswith("SIGMOID"):
         stored, window = _sigmoid(stored, window), GrayWindow(0.0, 1.0, window.origin)
-    elif window is None:
-        padding = None if facts["rescale"] == "table" else _padding(dataset, stored.dtype)
-        window = _default_window(stored, bits, (slope, intercept), padding)
     facts["window"] = window.origin
-    if element_text(dataset, "PhotometricInterpretation") == "MONOCHROME1":  # its lowest value is white
+    if _lowest_is_white(dataset):
         window = window.inverted
+    if padding:
+        stored = _blacken(stored, raw, padding, window)
     return GrayValues(stored, window, bits > 8, facts)
 
 
@@ -66,7 +72,8 @@ def _header_window(voi: "Dataset", slope: float, intercept: float) -> GrayWindow
     """Return the header's first valid window in stored values, or None."""
     center, width = element_number(voi, "WindowCenter"), element_number(voi, "WindowWidth")
     function = (element_text(voi, "VOILUTFunction") or "LINEAR").upper()
-    function = function if function in ("LINEAR_EXACT", "SIGMOID") else "LINEAR"
+    if function not in ("LINEAR", "LINEAR_EXACT", "SIGMOID"):
+        raise UnreadableError("its VOI LUT function is none that is known: set reader.window in the card")
     if center is None or width is None or width < (1 if function == "LINEAR" else 1e-9):
         return None
     low, high = center - width / 2, center + width / 2
@@ -97,14 +104,36 @@ def _voi_table(
 
 def _padding(dataset: "Dataset", kind: np.dtype[Any]) -> tuple[float, float] | None:
     """Return the range of stored values that pad the image, or None."""
-    value = element_number(dataset, "PixelPaddingValue")
+    names = (f"{of}PixelPadding" for of in PADDED)
+    name = next((name for name in names if tag_of(f"{name}Value") in dataset), "")
+    value = element_number(dataset, f"{name}Value") if name else None
     if value is None:
         return None
-    ends = [value, element_number(dataset, "PixelPaddingRangeLimit", value) or 0.0]
+    ends = [value, element_number(dataset, f"{name}RangeLimit", value) or 0.0]
     if kind.kind == "i":  # many scanners write -2000 as 63536
         over = 2 ** (8 * kind.itemsize)
         ends = [end - over if end >= over / 2 else end for end in ends]
     return min(ends), max(ends)
+
+
+def _lowest_is_white(dataset: "Dataset") -> bool:
+    """Whether the lowest value is white, by MONOCHROME1 or by the shape of the presentation LUT."""
+    inverse = element_text(dataset, "PresentationLUTShape").upper() == "INVERSE"
+    return inverse or element_text(dataset, "PhotometricInterpretation") == "MONOCHROME1"
+
+
+def _blacken(
+    stored: NDArray[Any], raw: NDArray[Any], padding: tuple[float, float], window: GrayWindow
+) -> NDArray[Any]:
+    """Make padding black where the window shows it brighter; `raw` [h, w] are the values as decoded."""
+    if stored is raw and all((end - window.low) * (window.high - window.low) <= 0 for end in padding):
+        return stored
+    padded = (raw >= padding[0]) & (raw <= padding[1])
+    if not padded.any():
+        return stored
+    real = stored.astype(np.float32 if stored.dtype.itemsize <= 2 else np.float64)
+    real[padded] = window.low
+    return real
 
 
 def _default_window(

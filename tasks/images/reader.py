@@ -22,6 +22,10 @@ LARGEST_FILE = 2**31
 """In bytes, of one file or of one volume in it."""
 
 
+GRAY_TOLERANCE = 2 / 255
+"""Largest difference of the channels of a gray pixel, as a share of the range; JPEG rounds each channel."""
+
+
 class UnreadableError(ValueError):
     """A file cannot be read; the message is one sentence without patient data."""
 
@@ -90,6 +94,19 @@ class ReadImage:
     def as_stored(self) -> bool:
         """Whether the values are 8-bit levels already."""
         return self.values.dtype == np.uint8 and (self.window.low, self.window.high) == (0, 255)
+
+    @property
+    def is_gray(self) -> bool:
+        """Whether no pixel has a color: one channel, or three that are equal but for rounding."""
+        if self.values.ndim == 2:
+            return True
+        most = GRAY_TOLERANCE * abs(self.window.high - self.window.low)
+        for step in (16, 1):  # a sample settles nearly all images of color
+            red, green, blue = np.moveaxis(self.values[::step, ::step], 2, 0)
+            low, high = np.minimum(np.minimum(red, green), blue), np.maximum(np.maximum(red, green), blue)
+            if (high.astype(np.float64) - low).max() > most:
+                return False
+        return True
 
     @property
     def brightness(self) -> NDArray[np.float32]:

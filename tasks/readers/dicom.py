@@ -33,6 +33,7 @@ from ..images.reader import (
     check_declared_size,
 )
 from ..images.window import GrayWindow
+from ..patients import is_placeholder
 
 if TYPE_CHECKING:
     from pydicom.dataset import Dataset
@@ -50,6 +51,8 @@ DEFLATED = b"1.2.840.10008.1.2.1.99"
 PER_FRAME, SHARED = "PerFrameFunctionalGroupsSequence", "SharedFunctionalGroupsSequence"
 SPACINGS = ("PixelSpacing", "ImagerPixelSpacing", "NominalScannedPixelSpacing", "PixelAspectRatio")
 """The last gives only a ratio, and is present only if the others are not."""
+BESIDE_SLIDE = ("LABEL", "OVERVIEW", "THUMBNAIL")
+"""Words of ImageType for pictures beside those of a slide's tissue; a label may name the patient."""
 
 
 def read_dicom(path: Path, reading: ReaderTable) -> Iterator[ReadImage]:
@@ -61,7 +64,9 @@ def read_dicom(path: Path, reading: ReaderTable) -> Iterator[ReadImage]:
     frames = _count_frames(dataset)
     chosen = reading.frame_indices(frames)
     group, traits = group_of(dataset, reading.group_by), header_traits(dataset)
-    patient_known = reading.group_by == "patient" and bool(element_text(dataset, KEYS["patient"]))
+    patient_known = reading.group_by == "patient" and not is_placeholder(
+        element_text(dataset, KEYS["patient"])
+    )
     for frame, stored in zip(chosen, _decode_frames(dataset, decoder, chosen, frames), strict=True):
         shown = _gray_or_rgb(dataset, frame, stored, reading)
         yield ReadImage(
@@ -92,7 +97,7 @@ def group_of(dataset: "Dataset", group_by: str) -> str:
     """Return the raw patient, study or series id, or the next narrower one that the header has."""
     names = list(KEYS)
     values = (element_text(dataset, KEYS[name]) for name in names[names.index(group_by) :])
-    return next(filter(None, values), "")
+    return next((value for value in values if not is_placeholder(value)), "")
 
 
 def spacing_of(dataset: "Dataset", frame: int) -> tuple[float, float] | None:
@@ -130,8 +135,29 @@ def _check_header(dataset: "Dataset") -> dict[str, str]:
         raise UnreadableError("its photometric interpretation is missing, or is none that can be read")
     if samples != (3 if photometric in COLOR_INTERPRETATIONS else 1):
         raise UnreadableError(f"it declares {samples:g} samples per pixel with {photometric}")
+    _check_bits(dataset)
+    if element_text(dataset, "Modality") == "SM" and any(
+        word in element_text(dataset, "ImageType").upper() for word in BESIDE_SLIDE
+    ):
+        raise UnreadableError("it is the label, overview or thumbnail of a slide: leave it out")
     sign = "signed" if element_number(dataset, "PixelRepresentation", 0) else "unsigned"
     return {"photometric": photometric, "stored": f"{bits_stored(dataset)}-bit {sign}"}
+
+
+def _check_bits(dataset: "Dataset") -> None:
+    """Refuse bits that contradict each other, and colors with a sign."""
+    allocated, stored = (element_number(dataset, name) for name in ("BitsAllocated", "BitsStored"))
+    if allocated and stored and not stored - 1 <= _high_bit(dataset) < allocated:
+        raise UnreadableError("its header declares more bits than a value has")
+    if element_number(dataset, "SamplesPerPixel") == 3 and element_number(dataset, "PixelRepresentation"):
+        raise UnreadableError("it declares colors with a sign, which have no meaning")
+
+
+def _high_bit(dataset: "Dataset") -> int:
+    """Return the place of the highest stored bit, from 0."""
+    last = bits_stored(dataset) - 1
+    high = element_number(dataset, "HighBit")
+    return last if high is None else int(high)
 
 
 def _count_frames(dataset: "Dataset") -> int:
@@ -185,6 +211,10 @@ def _decode_frames(
         yield from _iterate_uncompressed(dataset, int(bits), chosen, frames)
         return
     _check_content(dataset, decoder, frames)
+    if tag_of("PixelData") in dataset and _high_bit(dataset) != bits_stored(dataset) - 1:
+        raise UnreadableError(
+            "its values do not end at the lowest bit, and only uncompressed gray is read so"
+        )
     # without `indices` pydicom walks through the compressed frames once, without a search for each
     indices = None if 1 < frames == len(chosen) else chosen
     views = not decoder.is_encapsulated  # of the file's bytes: nothing to copy
@@ -207,11 +237,11 @@ def _iterate_uncompressed(
     kind = np.dtype(f"<{'i' if element_number(dataset, 'PixelRepresentation') else 'u'}{bits // 8}")
     size, pixels = rows * columns * kind.itemsize, dataset.get_item(tag_of("PixelData")).value
     _check_length(pixels, size * frames)
-    unused = bits - bits_stored(dataset)
+    above, unused = bits - 1 - _high_bit(dataset), bits - bits_stored(dataset)
     for frame in chosen:
         values = np.frombuffer(pixels, kind, rows * columns, frame * size)
-        # clear the unused high bits and extend the sign of the used ones
-        values = values << unused >> unused if unused else values
+        # clear the unused bits on both sides and extend the sign of the used ones
+        values = values << above >> unused if unused else values
         yield values.reshape(rows, columns)
 
 
@@ -239,7 +269,8 @@ def _gray_or_rgb(dataset: "Dataset", frame: int, stored: NDArray[Any], reading: 
         stored = apply_color_lut(stored, dataset)[..., :3]
         bits = 8 * stored.dtype.itemsize
     window = GrayWindow(0.0, float(2**bits - 1), "none: as stored")
-    return GrayValues(stored, window, bits > 8, {"window": window.origin})
+    profile = {"profile": "ICC, not applied"} if tag_of("ICCProfile") in dataset else {}
+    return GrayValues(stored, window, bits > 8, {"window": window.origin, **profile})
 
 
 def _check_inflated(rest: bytes, head: bytes) -> None:

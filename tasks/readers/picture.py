@@ -27,6 +27,10 @@ FORMATS = ("PNG", "JPEG", "TIFF", "BMP")
 MAGIC = (b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff", b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 _SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp")
 WHITE_IS_ZERO, PHOTOMETRIC = 0, 262
+SUBFILE_KIND, REDUCED_OR_MASK = 254, 0b101
+"""TIFF tag NewSubfileType, and its bits for a smaller copy of another page and for a mask."""
+OLD_SUBFILE_KIND, OLD_REDUCED = 255, 2
+"""The tag before it, and its value for a smaller copy."""
 
 
 def read_picture(path: Path, reading: ReaderTable) -> Iterator[ReadImage]:
@@ -41,10 +45,28 @@ def read_picture(path: Path, reading: ReaderTable) -> Iterator[ReadImage]:
         raise UnreadableError(reason) from None
     with image:
         # further pictures in a JPEG are previews
-        pages = getattr(image, "n_frames", 1) if image.format == "TIFF" else 1
-        for page in reading.frame_indices(pages):
-            image.seek(page)
-            yield _read_page(image, page, reading)
+        pages = _full_pages(image) if image.format == "TIFF" else [0]
+        for at in reading.frame_indices(len(pages)):
+            image.seek(pages[at])
+            yield _read_page(image, pages[at], reading)
+
+
+def _full_pages(image: "Image.Image") -> list[int]:
+    """Return the pages of full resolution, without pyramid levels, thumbnails, labels and masks.
+
+    Slide scanners mark not all of those: of the others only the pages of the largest size count, which in a
+    volume are all.
+    """
+    sizes: dict[int, int] = {}
+    marked: set[int] = set()
+    for page in range(getattr(image, "n_frames", 1)):
+        image.seek(page)
+        tags = image.tag_v2  # type: ignore[attr-defined]
+        sizes[page] = image.width * image.height
+        if tags.get(SUBFILE_KIND, 0) & REDUCED_OR_MASK or tags.get(OLD_SUBFILE_KIND) == OLD_REDUCED:
+            marked.add(page)
+    kept = {page: size for page, size in sizes.items() if page not in marked} or sizes
+    return [page for page, size in kept.items() if size == max(kept.values())]
 
 
 def _read_page(image: "Image.Image", page: int, reading: ReaderTable) -> ReadImage:
@@ -60,6 +82,8 @@ def _read_page(image: "Image.Image", page: int, reading: ReaderTable) -> ReadIma
         upright = ImageOps.exif_transpose(image)
     except Exception:  # only the EXIF data are broken, not the pixels
         upright, facts["rotation"] = image, "EXIF is broken: as stored"
+    if len(image.getbands()) > 2 and image.info.get("icc_profile"):
+        facts["profile"] = "ICC, not applied"
     if upright.mode.startswith("I") or upright.mode == "F":
         values = np.asarray(upright)
         window = choose_window(values, reading.window)

@@ -3,8 +3,9 @@
     python tests/speed/preparing.py [FILES] [SIDE] [JOBS]
 
 The files are written first: 512 x 512 values of 16 bits, uncompressed, the hardest case, since pydicom needs
-many times as long for a compressed file. Bare is `pydicom.dcmread(path).pixel_array` in as many processes;
-both read from memory and take turns, because machines are shared and noisy.
+many times as long for a compressed file. Bare is `pydicom.dcmread(path).pixel_array` in as many processes,
+and the same with Pillow's resize by area; all read from memory and take turns, because machines are shared
+and noisy.
 """
 
 import csv
@@ -59,12 +60,24 @@ def bare(paths: tuple[Path, ...]) -> int:
     return sum(pydicom.dcmread(path).pixel_array.size for path in paths)
 
 
-def decode_bare(folder: Path, jobs: int) -> None:
+def bare_and_resize(paths: tuple[Path, ...], side: int) -> int:
+    """Decode files with pydicom and resize them with Pillow; return the number of values read."""
+    import pydicom
+    from PIL import Image
+
+    for path in paths:
+        values = pydicom.dcmread(path).pixel_array.astype(np.float32)
+        small = Image.fromarray(values).resize((side, side), Image.Resampling.BOX)
+        assert np.asarray(small).shape == (side, side)
+    return len(paths) * PIXELS**2
+
+
+def decode_bare(folder: Path, jobs: int, work: Callable[[tuple[Path, ...]], int] = bare) -> None:
     from mednet_bench.core.process_pool import map_in_processes
 
     paths = sorted(folder.glob("*.dcm"))
     pieces = [tuple(paths[start : start + 64]) for start in range(0, len(paths), 64)]
-    assert sum(map_in_processes(bare, pieces, jobs)) == len(paths) * PIXELS**2
+    assert sum(map_in_processes(work, pieces, jobs)) == len(paths) * PIXELS**2
 
 
 def prepare(card: Path, side: int, jobs: int) -> None:
@@ -104,14 +117,18 @@ def main(count: int = 10_000, side: int = 64, jobs: int = 0) -> int:
         card = write_ward(Path(place), count)
         prepare(card, side, jobs)  # loads libraries, and files into memory
         for _ in range(TURNS):
-            bare, ours = (
+            resized = partial(bare_and_resize, side=side)
+            alone, small, ours = (
                 turn(partial(decode_bare, card.parent, jobs)),
+                turn(partial(decode_bare, card.parent, jobs, resized)),
                 turn(partial(prepare, card, side, jobs)),
             )
-            ratios.append(Turn(bare.clock / ours.clock, bare.processor / ours.processor))
+            ratios.append(Turn(alone.clock / ours.clock, alone.processor / ours.processor))
             print(
-                f"bare pydicom {count / bare.clock:,.0f} files/s, prepared {count / ours.clock:,.0f}: "
-                f"ratio {ratios[-1].clock:.2f} of wall time, {ratios[-1].processor:.2f} of CPU time",
+                f"bare pydicom {count / alone.clock:,.0f} files/s, with a resize {count / small.clock:,.0f}, "
+                f"prepared {count / ours.clock:,.0f}: ratio {ratios[-1].clock:.2f} of wall time, "
+                f"{ratios[-1].processor:.2f} of CPU time; with a resize {small.clock / ours.clock:.2f} and "
+                f"{small.processor / ours.processor:.2f}",
                 flush=True,
             )
     ratio = median(each.clock for each in ratios)

@@ -24,7 +24,7 @@ from ..contamination.search import _Hashes
 from .near import SplitThumbnails, near_copies, thumbnails
 from .outcome import LeakageAudit, _Rows
 from .pair_images import add_pair_images
-from .shortcuts import shortcut_hints
+from .shortcuts import draw_rows, label_associations, shortcut_hints
 from .within_split import near_within
 
 
@@ -91,6 +91,7 @@ def leakage_of(task: str, size: int, data: str, loaded: Mapping[str, Split], pai
         splits, images, hashes, marks, {name: thumbnails(each) for name, each in images.items()}
     )
     constant, blank = _empty_images(splits, hashes)
+    drawn = draw_rows(_independent_units(splits, marks))
     found = LeakageAudit(
         task=task,
         size=size,
@@ -103,7 +104,8 @@ def leakage_of(task: str, size: int, data: str, loaded: Mapping[str, Split], pai
         patients=patients_known(splits),
         constant=constant,
         blank=blank,
-        hints=tuple(shortcut_hints(splits, images, _independent_units(splits, marks))),
+        hints=tuple(shortcut_hints(splits, images, drawn)),
+        associations=label_associations(splits, drawn),
         made=utc_now(),
     )
     return add_pair_images(found, images, pairs) if pairs else found

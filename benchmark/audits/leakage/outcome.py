@@ -9,6 +9,7 @@ import msgspec
 
 from ....core.errors import UserError
 from ....core.files import read_regular, write_json
+from ....tasks.trait_tests import ClassAssociation
 from ...schema.split_overlap import EqualImages, ImagePlace, SharedGroups
 from .match_types import NearCopies
 
@@ -74,6 +75,7 @@ class LeakageAudit(msgspec.Struct, frozen=True, kw_only=True):
         patients: split -> number of these whose group is known to be a patient; None in version 0.1.
         constant: split -> rows of constant images.
         blank: split -> rows of images of mere noise, without constant ones.
+        associations: exact test of each file property that differs, against the label; () in version 0.1.
     """
 
     format: int = LEAKAGE_FORMAT
@@ -89,6 +91,7 @@ class LeakageAudit(msgspec.Struct, frozen=True, kw_only=True):
     constant: dict[str, _Rows]
     blank: dict[str, _Rows]
     hints: tuple[ShortcutHint, ...]
+    associations: tuple[ClassAssociation, ...] = ()
     pictures: tuple[ImagePair, ...] = ()
     made: str
 
@@ -168,6 +171,9 @@ class LeakageAudit(msgspec.Struct, frozen=True, kw_only=True):
         for hint in self.hints:
             if hint.exceeds_chance:
                 features.setdefault(hint.target, []).append(f"{hint.features} (AUC {hint.auc:.3f})")
+        for each in self.associations:
+            if each.found:
+                features.setdefault("label", []).append(f"{each.trait} (exact test, p = {each.p:.1g})")
         # 43 of 60 simulated sets of 80 patients with 6 images each, taken as independent, gave a false hint
         unless = (
             "" if any(self.grouped.values()) else ", unless several images of each patient make it look so"

@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ....tasks.task import Split
+from ....tasks.trait_tests import FEWEST_IMAGES
 
 Figures = NDArray[np.float64]
 """Features [n, k]; NaN where unknown."""
@@ -14,8 +15,6 @@ _Images = NDArray[np.uint8]
 _Rows = Mapping[str, NDArray[np.int64]]
 """Rows of each split that are examined."""
 
-FEWEST_IMAGES = 10
-"""Smallest number of images of a value, class or split that is used."""
 _MOST = 50
 """Number of distinct values of a text that are used; the others count as one."""
 _SIZES = ("height", "width", "mm down", "mm right")
@@ -47,20 +46,33 @@ def _pixel_features(images: _Images) -> dict[str, Figures]:
 
 def _column_features(splits: Mapping[str, Split], rows: _Rows) -> dict[str, Figures]:
     """Return one family of the subgroup columns that all splits have, such as scanner or site."""
-    first, *others = splits.values()
-    shared = [name for name in first.columns if all(name in split.columns for split in others)]
-    coded = [_one_hot(np.concatenate([splits[n].columns[name][rows[n]] for n in rows])) for name in shared]
+    coded = [_one_hot(values) for values in shared_columns(splits, rows).values()]
     return {"subgroup columns": np.concatenate(coded, axis=1)} if coded else {}
 
 
 def _trait_features(splits: Mapping[str, Split], rows: _Rows) -> dict[str, Figures]:
     """Return the families of the files' properties; a missing one is a feature, too."""
-    names = dict.fromkeys(name for split in splits.values() for name in split.traits)
     found: dict[str, list[Figures]] = {}
-    for name in names:
-        values = [_trait_values(splits[split].traits.get(name), some) for split, some in rows.items()]
-        found.setdefault(_family(name), []).append(_encode(values))
+    for name, values in file_traits(splits, rows).items():
+        coded = _one_hot(values) if values.dtype.kind == "U" else values[:, None]
+        found.setdefault(_family(name), []).append(coded)
     return {name: np.concatenate(parts, axis=1) for name, parts in found.items()}
+
+
+def shared_columns(splits: Mapping[str, Split], rows: _Rows) -> dict[str, NDArray[np.str_]]:
+    """Return the subgroup columns that all splits have, [n] each, for rows of all splits in order."""
+    first, *others = splits.values()
+    shared = [name for name in first.columns if all(name in split.columns for split in others)]
+    return {name: np.concatenate([splits[n].columns[name][rows[n]] for n in rows]) for name in shared}
+
+
+def file_traits(splits: Mapping[str, Split], rows: _Rows) -> dict[str, NDArray[Any]]:
+    """Return the files' properties, [n] each: numbers, NaN if unknown, or text, "" if unknown."""
+    names = dict.fromkeys(name for split in splits.values() for name in split.traits)
+    return {
+        name: _join([_trait_values(splits[split].traits.get(name), some) for split, some in rows.items()])
+        for name in names
+    }
 
 
 def _family(trait: str) -> str:
@@ -72,11 +84,10 @@ def _family(trait: str) -> str:
     return "header fields" if trait[:1].isupper() else "bit depth and encoding"
 
 
-def _encode(parts: list[NDArray[Any]]) -> Figures:
-    """Return numbers as they are, [n, 1], and texts one-hot encoded."""
-    if any(part.dtype.kind == "U" for part in parts):
-        return _one_hot(np.concatenate([_as_text(part) for part in parts]))
-    return np.concatenate(parts)[:, None]
+def _join(parts: list[NDArray[Any]]) -> NDArray[Any]:
+    """Concatenate numbers, or texts if any part is text."""
+    text = any(part.dtype.kind == "U" for part in parts)
+    return np.concatenate([_as_text(part) for part in parts] if text else parts)
 
 
 def _trait_values(values: NDArray[Any] | None, rows: NDArray[np.int64]) -> NDArray[Any]:

@@ -15,8 +15,9 @@ from sklearn.linear_model import Ridge
 from sklearn.model_selection import StratifiedKFold
 
 from ....tasks.task import Split
+from ....tasks.trait_tests import FEWEST_IMAGES, ClassAssociation, class_associations
 from .outcome import ShortcutHint
-from .shortcut_features import FEWEST_IMAGES, Figures, _Images, feature_families
+from .shortcut_features import Figures, _Images, feature_families, file_traits, shared_columns
 
 PERMUTATIONS = 199
 FOLDS = 5
@@ -27,29 +28,50 @@ _AT_ONCE = 25
 """Permutations whose scores are ranked together; bounds the memory."""
 
 
+def draw_rows(units: Mapping[str, NDArray[np.generic]]) -> dict[str, NDArray[np.int64]]:
+    """Draw one image of each unit, `MOST_IMAGES` at most; returns the rows of each split.
+
+    `units` is the independent unit of each image: its group, or its digest where groups are unknown.
+    """
+    rng = np.random.default_rng(_SEED)
+    drawn = {name: _one_of_each(mine, rng) for name, mine in units.items()}
+    share = MOST_IMAGES / max(1, sum(map(len, drawn.values())))
+    if share < 1:
+        drawn = {name: np.sort(rng.permutation(rows)[: max(FEWEST_IMAGES, round(share * len(rows)))])
+                 for name, rows in drawn.items()}  # fmt: skip
+    return drawn
+
+
 def shortcut_hints(
-    splits: Mapping[str, Split], images: Mapping[str, _Images], units: Mapping[str, NDArray[np.generic]]
+    splits: Mapping[str, Split], images: Mapping[str, _Images], drawn: Mapping[str, NDArray[np.int64]]
 ) -> Iterator[ShortcutHint]:
     """Test every family of features on the split and on the label.
 
     Args:
         splits: by name; the last, which is test, is predicted against the others.
         images: of each, [n, h, w(, 3)].
-        units: independent unit of each image: its group, or its digest where groups are unknown.
+        drawn: rows of each that are independent.
     """
-    rng = np.random.default_rng(_SEED)
-    drawn = {name: _one_of_each(units[name], rng) for name in splits}
-    share = MOST_IMAGES / max(1, sum(map(len, drawn.values())))
-    if share < 1:
-        drawn = {name: np.sort(rng.permutation(rows)[: max(FEWEST_IMAGES, round(share * len(rows)))])
-                 for name, rows in drawn.items()}  # fmt: skip
     shown = np.concatenate([images[name][rows] for name, rows in drawn.items()])
     place = np.repeat(np.arange(len(drawn)), [len(rows) for rows in drawn.values()])
-    labels = np.concatenate([splits[name].labels[rows] for name, rows in drawn.items()])
+    truth = _truth(splits, drawn)
     for name, figures in feature_families(splits, shown, drawn).items():
         yield _make_hint("split", name, figures, (place == len(drawn) - 1)[:, None])
-        truth = labels > 0 if labels.ndim == 2 else labels[:, None] == np.unique(labels)
         yield _make_hint("label", name, figures, truth)
+
+
+def label_associations(
+    splits: Mapping[str, Split], drawn: Mapping[str, NDArray[np.int64]]
+) -> tuple[ClassAssociation, ...]:
+    """Test each file property and subgroup column against the label, exactly: also where files are few."""
+    traits = {**shared_columns(splits, drawn), **file_traits(splits, drawn)}
+    return class_associations(traits, _truth(splits, drawn))
+
+
+def _truth(splits: Mapping[str, Split], drawn: Mapping[str, NDArray[np.int64]]) -> NDArray[np.bool_]:
+    """Return whether each drawn image is of each class, [n, classes]."""
+    labels = np.concatenate([splits[name].labels[rows] for name, rows in drawn.items()])
+    return labels > 0 if labels.ndim == 2 else labels[:, None] == np.unique(labels)
 
 
 def _one_of_each(units: NDArray[np.generic], rng: np.random.Generator) -> NDArray[np.int64]:

@@ -65,6 +65,8 @@ def _list_doubts(draft: "from_files.card_draft.CardDraft") -> list[str]:
         perhaps = f"; patient_column, if it is {' or '.join(draft.patients)}" if draft.patients else ""
         cure = f"those of DICOM headers are used; else say in [files]: group_pattern{perhaps}"
         doubts.append(f"no column of patients: {cure}")
+    if draft.color_note:
+        doubts.append(draft.color_note)
     if draft.patient_doubt:
         doubts.append(draft.patient_doubt)
     return doubts

@@ -13,7 +13,10 @@ from ...core.files import write_atomic
 from ...core.text_tables import tabulate
 from ...tasks.catalog import catalog
 from ...tasks.data_paths import data_locations
+from ...tasks.from_files.find import list_task_files
+from ...tasks.from_files.listing import place_of_file
 from ...tasks.from_files.prepared import PreparedManifest, prepare_task
+from ...tasks.from_files.schema import FilesSpec
 from ...tasks.from_files.source import FilesSource
 from ...tasks.from_files.split import missing_classes
 from ...tasks.images.bit_depth import to_uint8
@@ -52,8 +55,11 @@ def validate_card(card: Path, size: int, jobs: int, out: Path | None) -> str:
     check_subgroups(str(card), splits)
     parts = [
         one_line(f"{task.name}: {task.kind}, {task.modality}, {task.variant}"),
-        _preparation_facts(prepared.manifest) if prepared else _npz_facts(card, task, splits),
+        _preparation_facts(prepared.manifest, _empty_warnings(source.spec, prepared.manifest))
+        if prepared and isinstance(source, FilesSource)
+        else _npz_facts(card, task, splits),
         _class_table(task, splits),
+        *(_property_tables(task, prepared.manifest) if prepared else ()),
         *(_subgroup_table(name, splits) for name in task.subgroups),
     ]
     count = write_contact_sheets(task, splits, folder)
@@ -82,7 +88,22 @@ def _npz_facts(card: Path, task: Task, splits: Mapping[str, Split]) -> str:
     return tabulate(lines, tablefmt="plain")
 
 
-def _preparation_facts(manifest: PreparedManifest) -> str:
+def _empty_warnings(spec: FilesSpec, manifest: PreparedManifest) -> list[str]:
+    """Return a clause on the images that show nothing, by reason.
+
+    They are named by the table's line, or by their number in the class, because file names may identify.
+    """
+    listing = list_task_files(spec) if manifest.empty else None
+    images, found = sum(manifest.images.values()), []
+    for each in manifest.empty:
+        assert listing is not None
+        places = ", ".join(place_of_file(listing, spec, file) for file in each.files)
+        more = f" and {each.others:,} more" if each.others else ""
+        found.append(f"{each.count:,} of {images:,} images {each.reason} ({places}{more})")
+    return found
+
+
+def _preparation_facts(manifest: PreparedManifest, empty: list[str]) -> str:
     """Describe how the arrays were made from files."""
     images = sum(manifest.images.values())
     lines = [
@@ -93,7 +114,7 @@ def _preparation_facts(manifest: PreparedManifest) -> str:
         ("splits", manifest.rule),
         ("split hash", manifest.split_hash[:16]),
         *((key, _format_counts(counts)) for key, counts in manifest.facts.items()),
-        *(("warning", each) for each in manifest.warnings),
+        *(("warning", each) for each in (*empty, *manifest.warnings)),
     ]
     return tabulate(lines, tablefmt="plain")
 
@@ -128,6 +149,17 @@ def _class_table(task: Task, splits: Mapping[str, Split]) -> str:
     groups = ["-" if s.groups is None else f"{len(np.unique(s.groups)):,}" for s in splits.values()]
     rows.append(["groups (patients, else files)", *groups])
     return tabulate(rows, ["class", *splits], colalign=_alignment(splits))
+
+
+def _property_tables(task: Task, manifest: PreparedManifest) -> tuple[str, ...]:
+    """Return the table of storage, maker, size and window by class; () where these are the same."""
+    rows = [
+        [f"{each.trait}: {value}", *(f"{count:,}" for count in counts)]
+        for each in manifest.by_class
+        for value, counts in each.values.items()
+    ]
+    align = ("left", *("right" for _ in task.classes))
+    return (tabulate(rows, ["file property", *task.classes], colalign=align),) if rows else ()
 
 
 def _alignment(splits: Mapping[str, Split]) -> tuple[str, ...]:

@@ -31,6 +31,7 @@ def _table_rows(audit: LeakageAudit) -> Iterator[_Line]:
             yield what, split, _format_count(len(images), "image"), "no evidence for any class"
     for hint in audit.hints:
         yield _hint_row(hint)
+    yield from _association_rows(audit)
 
 
 def _equal_rows(audit: LeakageAudit) -> Iterator[_Line]:
@@ -81,6 +82,23 @@ def _hint_row(hint: ShortcutHint) -> _Line:
         figures,
         "hint" if hint.exceeds_chance else "hardly a hint" if weak else "no hint",
     )
+
+
+def _association_rows(audit: LeakageAudit) -> Iterator[_Line]:
+    """Yield the file properties that go with the label, or one line if none does."""
+    found = [each for each in audit.associations if each.found]
+    for each in found:
+        figures = f"p = {each.p:.2g}, limit {each.limit:.2g}, {each.images:,} images"
+        yield "exact test", f"label with {each.trait}", figures, "hint"
+    if audit.associations and not found:
+        count, least = len(audit.associations), min(audit.associations, key=lambda each: each.p)
+        figures = f"p from {least.p:.2g}, limit {least.limit:.2g}, {least.images:,} images"
+        yield (
+            "exact test",
+            f"label with {count} file propert{'y' if count == 1 else 'ies'}",
+            figures,
+            "no hint",
+        )
 
 
 def _format_count(number: int, what: str) -> str:

@@ -96,3 +96,26 @@ def test_chance_is_rarely_called_a_hint() -> None:
         }
         wrong += sum(hint.exceeds_chance for hint in audited(splits).hints)
     assert wrong <= 5  # more has a probability of 0.2 % where 1 in 200 holds
+
+
+def test_of_few_files_a_property_that_parts_them_by_label_is_found(clean: Splits) -> None:
+    """Below ten images of a class nothing is predicted; Fisher's exact test finds what parts 6 from 6."""
+
+    def few(part: Split, rows: slice) -> Split:
+        labels = np.arange(len(part))[rows] % 2
+        traits = {
+            "stored": np.array(["12-bit", "signed"])[labels],
+            "Manufacturer": np.array(["ACME"] * len(labels)),
+        }
+        return Split(part.images[rows], labels, traits=traits)
+
+    rows = {"train": slice(6), "val": slice(2), "test": slice(4)}
+    found = audited({name: few(part, rows[name]) for name, part in clean.items()})
+    assert all(hint.auc is None for hint in found.hints)
+    (tested,) = found.associations
+    assert (tested.trait, tested.found) == ("stored", True) and tested.p == pytest.approx(2 / 924)
+    assert found.shortcut_clauses == (
+        "the label can be predicted from stored (exact test, p = 0.002), unless several images of each "
+        "patient make it look so",
+    )
+    assert "ACME" not in str(msgspec.json.encode(found))

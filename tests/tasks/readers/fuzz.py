@@ -7,6 +7,8 @@ from pathlib import Path
 
 import numpy as np
 
+from mednet_bench.tasks.from_files.decode_chunk import why_empty
+from mednet_bench.tasks.from_files.letterbox import letterbox
 from mednet_bench.tasks.images.reader import UnreadableError, read_images
 
 sys.path.append(str(Path(__file__).resolve().parents[2] / "fuzz"))
@@ -29,6 +31,8 @@ def main(folder: Path, cases: int) -> None:
         try:
             for picture in read_images(mutant):
                 assert picture.pixels.dtype in (np.uint8, np.uint16) and picture.pixels.size
+                assert picture.is_gray in (True, False)
+                assert why_empty(picture, letterbox(picture, False, 16))[1] in (True, False)
             outcomes["read"] += 1
         except UnreadableError as error:
             assert "\n" not in str(error) and str(folder) not in str(error), error

@@ -159,6 +159,101 @@ def test_bits_that_do_not_count_carry_neither_sign_nor_image(tmp_path: Path) -> 
     np.testing.assert_allclose(clean, (true + 2048) / 4095 * 255, atol=0.51)
 
 
+def test_values_may_end_above_the_lowest_bit(tmp_path: Path) -> None:
+    true = np.arange(600, dtype=np.uint16).reshape(20, 30)
+    window = {"WindowCenter": 300, "WindowWidth": 600, "BitsStored": 12}
+    clean = one(write(tmp_path / "clean.dcm", true, **window)).pixels
+    shifted = true << 4 | 7  # HighBit is 15: the lowest four bits do not count
+    np.testing.assert_array_equal(one(write(tmp_path / "x.dcm", shifted, HighBit=15, **window)).pixels, clean)
+    dataset = pydicom.dcmread(bundled("MR_small_RLE.dcm"))
+    dataset.HighBit, dataset.BitsStored = 15, 12
+    dataset.save_as(tmp_path / "rle.dcm")
+    with pytest.raises(UnreadableError, match="do not end at the lowest bit"):
+        one(tmp_path / "rle.dcm")
+
+
+@pytest.mark.parametrize(
+    ("photometric", "shape", "inverted"),
+    [("MONOCHROME2", "INVERSE", True), ("MONOCHROME2", "IDENTITY", False), ("MONOCHROME1", "INVERSE", True)],
+)
+def test_the_shape_of_the_presentation_lut_is_obeyed(
+    tmp_path: Path, photometric: str, shape: str, inverted: bool
+) -> None:
+    stored = np.arange(256, dtype=np.uint8).reshape(16, 16)
+    elements = {"PhotometricInterpretation": photometric, "PresentationLUTShape": shape}
+    shown = one(write(tmp_path / "x.dcm", stored, **elements)).pixels
+    np.testing.assert_array_equal(shown, 255 - stored if inverted else stored)
+
+
+@pytest.mark.parametrize("photometric", ["MONOCHROME1", "MONOCHROME2"])
+@pytest.mark.parametrize("window", [{}, {"WindowCenter": 150, "WindowWidth": 101}])
+def test_padding_is_black_whatever_its_value(
+    tmp_path: Path, photometric: str, window: dict[str, int]
+) -> None:
+    values = np.tile(np.arange(100, 200, dtype=np.int16), (64, 1))
+    pads = -2000 if photometric == "MONOCHROME1" else 3000  # would be white
+    values[:9] = pads
+    elements = {"PhotometricInterpretation": photometric, **window}
+    path = write(tmp_path / "x.dcm", values, **elements)
+    dataset = pydicom.dcmread(path)
+    dataset.add_new("PixelPaddingValue", "SS", pads)
+    dataset.save_as(path)
+    shown = one(path).pixels
+    assert not shown[:9].any() and shown[9:].min() < 5 and shown[9:].max() > 250
+
+
+def test_padding_of_floats_is_no_part_of_the_percentiles(tmp_path: Path) -> None:
+    path = write(tmp_path / "x.dcm", np.zeros((8, 8), np.uint16))
+    dataset = pydicom.dcmread(path)
+    values = np.tile(np.linspace(1, 2, 8, dtype=np.float32), (8, 1))
+    values[:3] = -1e6
+    del dataset.PixelData, dataset.BitsStored, dataset.HighBit, dataset.PixelRepresentation
+    dataset.FloatPixelData, dataset.BitsAllocated, dataset.FloatPixelPaddingValue = values.tobytes(), 32, -1e6
+    dataset.save_as(path)
+    window = one(path).window
+    assert (window.low, window.high) == (1, 2)
+
+
+def test_a_modality_table_and_the_groups_of_a_frame_are_obeyed(tmp_path: Path) -> None:
+    from pydicom.dataset import Dataset
+
+    stored = np.arange(256, dtype=np.uint8).reshape(16, 16)
+    table = Dataset()
+    table.LUTDescriptor, table.LUTData, table.ModalityLUTType = [256, 0, 16], list(range(1255, 999, -1)), "US"
+    table["LUTDescriptor"].VR, table["LUTData"].VR = "US", "US"
+    window = {"WindowCenter": 1128, "WindowWidth": 256}
+    shown = one(write(tmp_path / "t.dcm", stored, ModalityLUTSequence=[table], **window)).pixels
+    np.testing.assert_allclose(shown, 255 - stored, atol=1)
+    frames = []
+    for slope in (1, 2):
+        scale, view, frame = Dataset(), Dataset(), Dataset()
+        scale.RescaleSlope, scale.RescaleIntercept = slope, 0
+        view.WindowCenter, view.WindowWidth = 128, 256
+        frame.PixelValueTransformationSequence, frame.FrameVOILUTSequence = [scale], [view]
+        frames.append(frame)
+    path = write(tmp_path / "f.dcm", np.stack([stored, stored]), PerFrameFunctionalGroupsSequence=frames)
+    first, second = (picture.pixels for picture in read_images(path))
+    np.testing.assert_array_equal(first, stored)
+    np.testing.assert_array_equal(second, np.minimum(stored.astype(int) * 2, 255))
+
+
+def test_planes_of_color_and_a_profile_of_it(tmp_path: Path) -> None:
+    rgb = np.random.default_rng(0).integers(0, 256, (20, 30, 3), dtype=np.uint8)
+    path = write(tmp_path / "x.dcm", rgb, ICCProfile=b"profile ")
+    dataset = pydicom.dcmread(path)
+    dataset.PlanarConfiguration, dataset.PixelData = 1, rgb.transpose(2, 0, 1).tobytes()
+    dataset.save_as(path)
+    picture = one(path)
+    np.testing.assert_array_equal(picture.pixels, rgb)
+    assert picture.facts["profile"] == "ICC, not applied" and not picture.is_gray
+
+
+@pytest.mark.parametrize("word", ["", " ", "UNKNOWN", "anonymous", "-"])
+def test_a_patient_id_that_names_nobody_is_not_known(tmp_path: Path, word: str) -> None:
+    picture = one(write(tmp_path / "x.dcm", np.ones((4, 4), np.int16), PatientID=word))
+    assert (picture.group, picture.patient_known) == ("1.2.3", False)
+
+
 def test_sixteen_bits_keep_what_eight_would_round_away(tmp_path: Path) -> None:
     stored = np.arange(4096, dtype=np.uint16).reshape(64, 64)
     path = write(tmp_path / "x.dcm", stored, BitsStored=12)
@@ -226,6 +321,14 @@ def test_a_voi_table_and_a_sigmoid_are_followed(tmp_path: Path) -> None:
         ({"PhotometricInterpretation": SECRET}, "its photometric interpretation is missing, or"),
         ({"SamplesPerPixel": 3}, "it declares 3 samples per pixel with MONOCHROME2"),
         ({"Columns": None}, "its header lacks the number of rows or columns"),
+        ({"BitsStored": 9, "HighBit": 8}, "declares more bits than a value has"),
+        ({"HighBit": 5}, "declares more bits than a value has"),
+        ({"Modality": "SM", "ImageType": ["ORIGINAL", "PRIMARY", "LABEL", "NONE"]}, "is the label, overview"),
+        ({"WindowCenter": 1, "WindowWidth": 9, "VOILUTFunction": "LOG"}, "its VOI LUT function is none"),
+        (
+            {"SamplesPerPixel": 3, "PhotometricInterpretation": "RGB", "PixelRepresentation": 1},
+            "with a sign",
+        ),
     ],
 )
 def test_a_header_that_lies_is_refused_before_anything_is_allocated(

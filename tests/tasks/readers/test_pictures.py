@@ -125,6 +125,44 @@ def test_the_pages_of_a_tiff_are_frames(tmp_path: Path) -> None:
     np.testing.assert_array_equal(found[1].pixels, GRAY + 3)
 
 
+def test_pyramid_levels_thumbnails_labels_and_masks_are_no_images(tmp_path: Path) -> None:
+    """As slide scanners write them: some marked by a tag, some only smaller."""
+    slide, second = Image.fromarray(COLOR), Image.fromarray(COLOR[::-1].copy())
+    small, label = slide.resize((15, 10)), Image.fromarray(COLOR[:, :12])
+    marked = {254: 1}
+
+    def save(name: str, pages: list[tuple[Image.Image, dict[int, int]]]) -> Path:
+        from PIL.TiffImagePlugin import AppendingTiffWriter
+
+        with AppendingTiffWriter(str(tmp_path / name), True) as file:
+            for page, tags in pages:
+                page.save(file, format="TIFF", tiffinfo=tags)
+                file.newFrame()
+        return tmp_path / name
+
+    def pages(path: Path) -> list[int]:
+        return [picture.frame for picture in read_images(path)]
+
+    assert pages(save("slide.tif", [(slide, {}), (small, {}), (label, marked), (label, {254: 9})])) == [0]
+    assert pages(save("last.tif", [(small, marked), (label, {}), (slide, {})])) == [2]
+    assert pages(save("mask.tif", [(slide, {}), (slide, {254: 4}), (slide, {255: 2})])) == [0]
+    assert pages(save("volume.tif", [(slide, {254: 2}), (second, {254: 2}), (slide, {254: 2})])) == [0, 1, 2]
+    assert pages(save("all.tif", [(slide, marked), (small, marked)])) == [0]
+    np.testing.assert_array_equal(one(tmp_path / "last.tif").pixels, COLOR)
+
+
+@pytest.mark.parametrize(("suffix", "options"), [(".png", {}), (".jpg", {"quality": 60}), (".tif", {})])
+def test_gray_stored_in_color_is_known(tmp_path: Path, suffix: str, options: dict[str, Any]) -> None:
+    gray = np.random.default_rng(0).integers(0, 256, (60, 50), dtype=np.uint8)
+    Image.fromarray(gray).convert("RGB").save(tmp_path / f"x{suffix}", **options)
+    picture = one(tmp_path / f"x{suffix}")
+    assert picture.values.ndim == 3 and picture.is_gray
+    tinted = np.stack([gray] * 3, axis=-1)
+    tinted[33, 17] = 200, 190, 200  # a pixel that a sample does not meet
+    Image.fromarray(tinted).save(tmp_path / "tinted.png")
+    assert not one(tmp_path / "tinted.png").is_gray
+
+
 def bomb(path: Path, side: int) -> Path:
     """Write a PNG of a few bytes that declares a large image."""
 
