@@ -135,7 +135,7 @@ def test_several_labels_and_tables_of_any_kind(tmp_path: Path, separator: str) -
 
 
 WRONG: dict[str, tuple[Callable[[list[list[str]]], object], str]] = {
-    "label missing": (lambda rows: rows[3].__setitem__(1, "NaN"), "line 5: it has no label (1 of 40 rows"),
+    "no label": (lambda rows: [row.__setitem__(1, "NaN") for row in rows], "no row has a label ('NaN' and"),
     "label unknown": (lambda rows: rows[3].__setitem__(1, "il"), "line 5: its label is none of the card's"),
     "one class": (lambda rows: [row.__setitem__(1, "ill") for row in rows], "of the class 'ill'"),
     "row twice": (lambda rows: rows.append(rows[0]), "line 42: it names the same file as line 2"),
