@@ -3,7 +3,8 @@
 A module imports only from its own line or from a line above:
 
     schema                           tables of a card
-    folders, table, patient_ids      files in a folder, CSV or Parquet as text, patient of each image
+    folders, table, patient_ids      files in a folder, tables as text, patient of each image
+    file_search, label_words, task_table  files and classes that cells name, tables appended or joined
     listing, table_rows, find        files of a task, each with label, patient and split
     area_resize, letterbox, file_traits  image as a square, file properties beside its pixels
     decode_chunk, decode             decoding of all files by several processes
@@ -18,6 +19,6 @@ from typing import TYPE_CHECKING
 from ...core.lazy import import_on_first_use
 
 if TYPE_CHECKING:
-    from . import card_draft
+    from . import card_draft, prepared
 else:
     __getattr__ = import_on_first_use(__name__)

@@ -1,6 +1,7 @@
 """Preparation of a task's arrays, once, in the user's cache; nothing there names a patient."""
 
 import hashlib
+import os
 import shutil
 from contextlib import suppress
 from dataclasses import dataclass
@@ -96,6 +97,8 @@ def prepare_task(spec: FilesSpec, side: int, jobs: int = 0) -> PreparedTask:
             finally:
                 shutil.rmtree(scratch, ignore_errors=True)
             write_json(note, found.folder.path.name)
+    with suppress(OSError):
+        os.utime(found.folder.path / "manifest.json")  # for `newest_side`
     return found
 
 
@@ -109,6 +112,17 @@ def last_prepared(task: str) -> tuple[PreparedManifest, ...]:
             if manifest.task == task:
                 found[manifest.side] = manifest
     return tuple(found[side] for side in sorted(found))
+
+
+def newest_side(task: str) -> int | None:
+    """Return the side at which a task was prepared or used last, None if it never was."""
+    newest: tuple[float, int] | None = None
+    for path in (cache_folder() / "files").glob("*/manifest.json"):
+        with suppress(OSError, msgspec.MsgspecError):
+            manifest = msgspec.json.decode(path.read_bytes(), type=PreparedManifest)
+            if manifest.task == task:
+                newest = max(newest or (0.0, 0), (path.stat().st_mtime, manifest.side))
+    return newest[1] if newest else None
 
 
 def _remove_leftovers(folder: Path) -> None:

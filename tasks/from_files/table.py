@@ -196,7 +196,9 @@ def _sheet_rows(path: Path, sheet: Any) -> list[tuple[int, list[str]]]:
     for number, row in enumerate(sheet.iter_rows(), 1):
         count += len(row)
         if count > MOST_CELLS:
-            raise UserError(f"{path} has more than {MOST_CELLS:,} cells: leave out columns that are not needed.")
+            raise UserError(
+                f"{path} has more than {MOST_CELLS:,} cells: leave out columns that are not needed."
+            )
         cells = [_excel_text(cell) for cell in row]
         while cells and not cells[-1]:
             cells.pop()

@@ -199,7 +199,9 @@ def _read_labels(
                 if (number := _class_number(spec, reader, word, place)) is not None:
                     labels[row, number] = 1
         return labels
-    numbers = [_class_number(spec, reader, cell, place) for cell, place in zip(frame[column], places, strict=True)]
+    numbers = [
+        _class_number(spec, reader, cell, place) for cell, place in zip(frame[column], places, strict=True)
+    ]
     return np.array(numbers, np.int64)
 
 

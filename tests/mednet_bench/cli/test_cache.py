@@ -69,7 +69,9 @@ def test_costly_kinds_are_removed_only_with_yes(command, filled: Path) -> None:
 
 
 def test_clear_without_a_kind_names_them(command) -> None:
-    with pytest.raises(UserError, match="--features, --mednets, --prepared, --hashes, --downloads, --checkpoints"):
+    with pytest.raises(
+        UserError, match="--features, --mednets, --prepared, --hashes, --downloads, --checkpoints"
+    ):
         raise_error(command("cache", "clear"))
 
 

@@ -93,6 +93,8 @@ def test_folders_are_classes_and_headers_know_the_patients(ward: Path) -> None:
     splits = loaded(card)
     assert [len(np.unique(split.groups)) for split in splits.values()] == [12, 4, 4]
     (ward.parent / "folders" / "other").mkdir()
+    assert len(loaded(card)["train"]) == 24, "a folder without images is no class"
+    (ward.parent / "folders" / "other" / "x.dcm").touch()
     assert "differ (1 called otherwise)" in refusal(card)
 
 
