@@ -11,7 +11,7 @@ A module imports only from its own line or from a line above:
     split, splits_and_labels         split of each image
     arrays, warnings, prepared       arrays of a task in the cache
     source, card                     interface to other packages
-    columns, card_draft              draft of a card for a folder
+    columns, draft_paths, card_draft draft of a card for a folder
 """
 
 from typing import TYPE_CHECKING
@@ -19,6 +19,6 @@ from typing import TYPE_CHECKING
 from ...core.lazy import import_on_first_use
 
 if TYPE_CHECKING:
-    from . import card_draft, prepared
+    from . import card_draft, label_words, prepared
 else:
     __getattr__ = import_on_first_use(__name__)

@@ -127,7 +127,7 @@ def propose_path_pattern(search: FileSearch, cells: Sequence[str]) -> tuple[str,
 
     Several files per cell count only for patterns that are meant to find several.
     """
-    for pattern in (*PATTERNS, *_padded(search)):
+    for pattern in (*PATTERNS, *padded_patterns(search)):
         found = [search.find(pattern, cell) for cell in cells]
         hits = sum(len(each) == 1 or (takes_several(pattern) and len(each) > 1) for each in found)
         if 2 * hits > len(cells):
@@ -135,7 +135,7 @@ def propose_path_pattern(search: FileSearch, cells: Sequence[str]) -> tuple[str,
     return "", 0
 
 
-def _padded(search: FileSearch) -> tuple[str, ...]:
+def padded_patterns(search: FileSearch) -> tuple[str, ...]:
     """Return the pattern of names that are numbers with leading zeros, if there are such."""
     stems = (PurePosixPath(path).name.partition(".")[0] for _, path in search.paths)
     widths = Counter(len(stem) for stem in stems if stem.isdecimal() and stem[0] == "0")

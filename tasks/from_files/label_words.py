@@ -11,6 +11,8 @@ from .table import NOTHING
 
 SEPARATORS = ("|", ";", ",", "/", "+", "&")
 """Separators that a draft recognizes; the first two never occur within a label."""
+NO_FINDING = frozenset({"no finding", "no findings", "normal", "healthy", "negative", "unremarkable"})
+"""Labels that exclude all others, as `plain_label`."""
 ANY_OTHER = "*"
 """Key of a label map for every label that is neither a class nor another key."""
 
@@ -72,6 +74,7 @@ class LabelWords:
         unlabeled: number of cells without a label.
         nothing: number of cells that say "none" and the like, in words.
         none_is_class: whether "none" is a class, since it would be the only other one.
+        no_finding: class of several labels that means none of the others, or "".
     """
 
     classes: tuple[str, ...]
@@ -80,27 +83,33 @@ class LabelWords:
     unlabeled: int
     nothing: int
     none_is_class: bool
+    no_finding: str = ""
 
 
-def read_label_words(cells: Sequence[str], separator: str | None = None, none: str = "") -> LabelWords:
+def read_label_words(
+    cells: Sequence[str], separator: str | None = None, none: str = "", merge: bool = True
+) -> LabelWords:
     """Find the classes in a column of labels.
 
     Args:
         cells: stripped, as they are in the table.
         separator: that of the card; None finds it out, "" is none.
         none: "class" or "left out", to take the word "none" as that.
+        merge: whether labels that differ only in spelling are one class.
     """
     separator = find_separator(cells) if separator is None else separator
     words = Counter(word for cell in cells for word in split_label(cell, separator))
     called_none = Counter({word: many for word, many in words.items() if plain_label(word) == "none"})
-    classes, merged = _spell({word: many for word, many in words.items() if not is_nothing(word)})
+    known = {word: many for word, many in words.items() if not is_nothing(word)}
+    classes, merged = _spell(known) if merge else ([*known], ())
     as_class = bool(called_none) and (none == "class" or (len(classes) < 2 and none != "left out"))
     if as_class and not separator:
         classes = [*classes, called_none.most_common(1)[0][0]]
     absent = sum(is_nothing(cell) and not (as_class and plain_label(cell) == "none") for cell in cells)
     in_words = sum(bool(cell) and is_nothing(cell) for cell in cells)
     found = tuple(sorted(classes, key=natural_order))
-    return LabelWords(found, merged, separator, absent, in_words, as_class and not separator)
+    no_finding = next((name for name in found if separator and plain_label(name) in NO_FINDING), "")
+    return LabelWords(found, merged, separator, absent, in_words, as_class and not separator, no_finding)
 
 
 def find_separator(cells: Iterable[str]) -> str:
