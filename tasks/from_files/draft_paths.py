@@ -110,8 +110,8 @@ def _count_found(search: FileSearch, pattern: str, cells: "pd.Series") -> float:
     if len(set(known)) < (1 if several else MOSTLY_UNIQUE) * len(cells):
         return 0.0
     tried = _sample(known)
-    found = [len(search.find(pattern, cell)) for cell in tried]
-    return sum(many == 1 or (several and many > 1) for many in found) / max(1, len(tried))
+    found = {search.find(pattern, cell) for cell in tried}  # cells that name one file count once
+    return sum(len(each) == 1 or (several and len(each) > 1) for each in found) / max(1, len(tried))
 
 
 def _describe(

@@ -20,6 +20,8 @@ PATTERNS = (
 )  # fmt: skip
 """Patterns that a draft tries, in this order."""
 _FIELD = re.compile(r"\{([^{}:]*)(?::0([1-9][0-9]?))?\}")
+_SUFFIX = re.compile(r"(?<=[^/])\.[A-Za-z][^./]*(?:\.gz)?$")
+"""Suffix of a name, no decimals."""
 _WILDCARDS = {"**/": "\0d", "*": "\0s", "?": "\0q"}
 _EXPRESSIONS = {"\0d": "(?:.*/)?", "\0s": "[^/]*", "\0q": "[^/]", "\0x": r"\.[^/.]+(?:\.gz)?"}
 _LARGEST_CODEPOINT = "\U0010ffff"
@@ -50,7 +52,7 @@ def fill_pattern(pattern: str, cell: str, row: Mapping[str, str]) -> str:
     """
     cell = cell.replace("\\", "/")
     name = PurePosixPath(cell).name
-    parts = {"id": cell, "name": name, "stem": re.sub(r"(?<=[^/])\.[^./]*(?:\.gz)?$", "", cell)}
+    parts = {"id": cell, "name": name, "stem": _SUFFIX.sub("", cell)}
     if pattern.startswith("**/"):
         parts["stem"] = PurePosixPath(parts["stem"]).name
     filled, end = [], 0

@@ -49,8 +49,8 @@ def list_table_files(spec: FilesSpec) -> FileListing:
     frame, unlabeled = _drop_unlabeled(spec, frame, labels)
     path = _column(spec, frame, spec.files.path_column, "path_column")
     frame, found = _find_files(spec, frame, path)
-    frame = frame.sort_values([path, TABLE, LINE], kind="stable")
-    paths, places = tuple(frame[path]), tuple(_places(frame))
+    frame = frame.sort_values([PATHS, TABLE, LINE], kind="stable")
+    paths, places = tuple(frame.pop(PATHS)), tuple(_places(frame))
     _check_twice(paths, places)
     patients = _read_patients(spec, frame, paths)
     return FileListing(
@@ -83,7 +83,7 @@ def _column(spec: FilesSpec, frame: "pd.DataFrame", name: str, key: str) -> str:
 
 
 def _find_files(spec: FilesSpec, frame: "pd.DataFrame", path: str) -> "tuple[pd.DataFrame, list[str]]":
-    """Return a row per file, with its path below `root` in the column of paths, and notes.
+    """Return a row per file, with its path below `root` in the column `PATHS`, and notes.
 
     Raises:
         UserError: a path leads outside, a row names no file, or several where one is meant.
@@ -113,9 +113,7 @@ def _find_files(spec: FilesSpec, frame: "pd.DataFrame", path: str) -> "tuple[pd.
         notes.append(
             f"{respelled:,} of {len(found):,} paths were found in another spelling (case, \\ or accents)"
         )
-    frame = frame.assign(**{PATHS: found}).explode(PATHS).dropna(subset=[PATHS])
-    frame[path] = frame.pop(PATHS)
-    return frame, notes
+    return frame.assign(**{PATHS: found}).explode(PATHS).dropna(subset=[PATHS]), notes
 
 
 def _check_paths(spec: FilesSpec, frame: "pd.DataFrame", path: str) -> None:
