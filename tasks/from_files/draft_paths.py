@@ -150,8 +150,9 @@ def _by_ending(pattern: str, paths: Iterable[str]) -> list[str]:
     names = [_BIDS_NAME.fullmatch(path) for path in paths]
     if not all(names):
         return []
-    endings = Counter(name[1] for name in names if name)
-    return [pattern.removesuffix("*") + f"*{ending}" for ending, _ in endings.most_common()]
+    endings = Counter(name[1] for name in names if name).most_common()
+    usual = [ending for ending, many in endings if 4 * many >= endings[0][1]]  # rare ones may name people
+    return [pattern.removesuffix("*") + f"*{ending}" for ending in usual]
 
 
 def _sample(things: Sequence[str]) -> Sequence[str]:
