@@ -9,7 +9,7 @@ A module imports only from its own line or from a line above:
     area_resize, letterbox, file_traits  image as a square, file properties beside its pixels
     decode_chunk, decode             decoding of all files by several processes
     split, splits_and_labels         split of each image
-    arrays, warnings, prepared       arrays of a task in the cache
+    arrays, decoded_again, warnings, prepared  arrays of a task in the cache
     source, card                     interface to other packages
     columns, draft_paths, card_draft draft of a card for a folder
 """

@@ -15,6 +15,7 @@ from ..pseudonymize import own_salt, salt_trace
 from ..task import SPLITS
 from .arrays import ArrayFolder
 from .decode import DecodedImages, decode_all
+from .decoded_again import load_decoded, save_decoded
 from .find import list_task_files
 from .listing import FileListing
 from .schema import FilesSpec
@@ -84,19 +85,23 @@ def prepare_task(spec: FilesSpec, side: int, jobs: int = 0) -> PreparedTask:
     salt = own_salt()
     what = repr((PREPARED_VERSION, side, spec.name, spec.kind, spec.classes, spec.variant, spec.subgroups))
     rules = repr((msgspec.json.encode(spec.rule), spec.reading))
-    key = hashlib.sha256(salt + f"{what}{rules}{listing.state_hash()}".encode()).hexdigest()[:32]
-    note = cache_folder() / "files" / f"{key}.json"
+    note = _note_path(salt, what, rules, listing.state_hash())
+    read = repr((PREPARED_VERSION, side, spec.name, spec.variant, spec.reading, "decoded"))
+    decoded = _note_path(salt, read, listing.files_hash())  # the same for other labels and splits
     with claim_lock(note.with_suffix(".lock"), wait=True):
         found = _read_note(note)
         if found is None:
             _remove_leftovers(note.parent)
+            known = _read_note(decoded)
             scratch = note.with_suffix(".preparing")
             shutil.rmtree(scratch, ignore_errors=True)
             try:
-                found = _prepare(scratch, spec, listing, side, jobs, salt)
+                again = known and load_decoded(known.folder, listing, spec, side)
+                found = _prepare(scratch, spec, listing, side, jobs, salt, again)
             finally:
                 shutil.rmtree(scratch, ignore_errors=True)
             write_json(note, found.folder.path.name)
+            write_json(decoded, found.folder.path.name)
     with suppress(OSError):
         os.utime(found.folder.path / "manifest.json")  # for `newest_side`
     return found
@@ -143,16 +148,29 @@ def _read_note(note: Path) -> PreparedTask | None:
     return PreparedTask(ArrayFolder(folder), manifest)
 
 
+def _note_path(salt: bytes, *texts: str) -> Path:
+    """Return the path of the note on what these texts describe."""
+    key = hashlib.sha256(salt + "".join(texts).encode()).hexdigest()[:32]
+    return cache_folder() / "files" / f"{key}.json"
+
+
 def _prepare(
-    scratch: Path, spec: FilesSpec, listing: FileListing, side: int, jobs: int, salt: bytes
+    scratch: Path,
+    spec: FilesSpec,
+    listing: FileListing,
+    side: int,
+    jobs: int,
+    salt: bytes,
+    again: DecodedImages | None,
 ) -> PreparedTask:
     place = scratch / "arrays"
     with explain_write_errors(place):
         place.mkdir(parents=True)
-    images = decode_all(listing, spec, side, jobs, scratch)
+    images = again or decode_all(listing, spec, side, jobs, scratch)
     parts = split_images(spec, listing, images)
     with explain_write_errors(place):
         content = ArrayFolder(place).write(images, parts, salt, spec.name)
+        save_decoded(place, images, parts.splits)
     manifest = _build_manifest(spec, listing, images, parts, side, content)
     write_json(place / "manifest.json", manifest)
     what = salt_trace(salt).encode() + msgspec.json.encode(manifest)

@@ -8,6 +8,9 @@ from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from ...core.errors import UserError
 from ...core.optional import import_extra
 
@@ -57,21 +60,25 @@ def read_rows(path: Path, sheet: str = "") -> "tuple[pd.DataFrame, int]":
         raise UserError(f"Cannot read {path} ({error.strerror}): correct the path or its rights.") from error
     if len(set(frame.columns)) < len(frame.columns):
         raise UserError(f"{path} has two columns of one name: rename one.")
-    stripped = frame.apply(lambda column: column.str.strip())
-    blank = _are_nothing(stripped).all(axis=1)
+    for name in frame.columns:
+        frame[name] = frame[name].str.strip()
+    blank = np.logical_and.reduce([_is_nothing(frame[name]) for name in frame.columns])
     if blank.all():
         raise UserError(f"{path} holds no rows: add one per image.")
-    return stripped[~blank], int(blank.sum())
+    return frame.loc[~blank], int(blank.sum())
 
 
 def blank_nothing(frame: "pd.DataFrame", keep: Collection[str] = ()) -> "pd.DataFrame":
     """Replace `NOTHING` by "" in all columns but `keep`."""
-    words = frame.drop(columns=[*keep])
-    return words.mask(_are_nothing(words), "").join(frame[[*keep]])[[*frame.columns]]
+    filled = frame.copy()
+    for name in frame.columns:
+        if name not in keep:
+            filled[name] = frame[name].mask(_is_nothing(frame[name]), "")
+    return filled
 
 
-def _are_nothing(frame: "pd.DataFrame") -> "pd.DataFrame":
-    return frame.apply(lambda column: column.str.lower().isin(NOTHING))
+def _is_nothing(column: "pd.Series") -> "NDArray[np.bool_]":
+    return column.str.lower().isin(NOTHING).to_numpy()
 
 
 def _read_csv(path: Path) -> "pd.DataFrame":
@@ -160,6 +167,7 @@ def _read_excel(path: Path, sheet: str) -> "pd.DataFrame":
 
     if path.suffix.lower() == ".xls":
         raise UserError(f"{path} is of Excel before 2007: save it as .xlsx or as CSV UTF-8.")
+    rows: list[tuple[int, list[str]]] = []
     openpyxl = import_extra("openpyxl", "excel", f"{path} is an Excel table, whose reading")
     try:
         with zipfile.ZipFile(path) as archive:

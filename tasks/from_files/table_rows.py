@@ -174,7 +174,7 @@ def _drop_unlabeled(spec: FilesSpec, frame: "pd.DataFrame", labels: str) -> "tup
     if count == len(frame):
         raise UserError(f"{spec.table}: no row has a label ({COUNT_AS_NOTHING}): fill them in.")
     note = f"{count:,} of {len(frame):,} rows have no label and are left out ({COUNT_AS_NOTHING})"
-    return frame[known], [note] if count else []
+    return frame.loc[known], [note] if count else []
 
 
 def _is_labeled(reader: LabelReader, cell: str) -> bool:
