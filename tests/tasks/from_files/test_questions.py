@@ -137,6 +137,36 @@ def test_the_word_none_is_a_class_where_there_is_one_other_and_else_no_label(fol
     )
 
 
+def test_separator_spelling_and_table_are_asked(folder: Path) -> None:
+    table = folder / "list.csv"
+    rows = (
+        table.read_text()
+        .replace("little", "Some;much")
+        .replace("finding", "label")
+        .replace("chart", "patient")
+    )
+    table.write_text(rows)
+    (folder / "other.csv").write_text(rows.replace("Some;much", "x"))
+    answers = ["other.csv", *[""] * FACTS]
+    _, card = asked(folder, "\n".join(answers) + "\n")
+    assert card["files"]["table"] == "other.csv" and card["classes"] == ["much", "some", "x"]
+    (folder / "my-gray.toml").unlink()
+    said, card = asked(folder, "\n".join(["list.csv", "yes", "no", *[""] * FACTS]) + "\n")
+    assert "Does ';' separate several labels of an image" in said
+    assert card["kind"] == "multilabel" and card["classes"] == ["Some", "much", "some"]
+    assert card["files"]["label_separator"] == ";"
+    (folder / "my-gray.toml").unlink()
+    said, card = asked(folder, None)
+    assert card["classes"] == ["Some", "much"], "in the most frequent spelling, of equal ones the first"
+    lines = [line for line in said.splitlines() if line.startswith("decision: ")]
+    for word in (
+        "of 2 tables list.csv is taken",
+        "';' separates several labels",
+        "differ only by case or blanks",
+    ):
+        assert sum(word in line and "; change: edit " in line for line in lines) == 1, word
+
+
 def test_a_file_that_is_gone_does_not_hide_the_column_of_paths(folder: Path) -> None:
     (folder / "0.png").unlink()  # `validate` names its line
     assert draft_card(folder).content["files"]["path_column"] == "file"
