@@ -44,10 +44,10 @@ _SPLIT_COLUMN = re.compile(
 def list_table_files(spec: FilesSpec) -> FileListing:
     """List the files of a table, sorted by path; `UserError` names the wrong line."""
     table = read_task_table(spec.tables, spec.files.sheet)
+    path = _column(spec, table.frame, spec.files.path_column, "path_column")
     labels = _label_column(spec, table.frame)
     frame = blank_nothing(table.frame, keep=[LINE, TABLE, *([labels] if labels else [])])
     frame, unlabeled = _drop_unlabeled(spec, frame, labels)
-    path = _column(spec, frame, spec.files.path_column, "path_column")
     frame, found = _find_files(spec, frame, path)
     frame = frame.sort_values([PATHS, TABLE, LINE], kind="stable")
     paths, places = tuple(frame.pop(PATHS)), tuple(_places(frame))
