@@ -11,7 +11,7 @@ from typing import Any
 from .baselines.init import INITS, InitCard, InitRequest
 from .benchmark.run.scheduler import check_folder
 from .benchmark.schema.records import Record, RecordStore
-from .benchmark.schema.request import RunConfig
+from .benchmark.schema.request import STORED_SIZE, RunConfig
 from .benchmark.training.metrics import METRICS, MetricFunction
 from .benchmark.training.protocol import PROTOCOLS, BenchProtocol
 from .core.errors import UserError, unknown_name_error
@@ -109,7 +109,7 @@ def load_results(*folders: str | PathLike[str], margin: float = RunConfig().marg
 def list_tasks(
     *,
     available: bool = False,
-    size: int = RunConfig().size,
+    size: int = STORED_SIZE,
     data_root: str | PathLike[str] = "",
     task_file: Iterable[str | PathLike[str]] = (),
 ) -> list[str]:

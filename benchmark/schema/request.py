@@ -13,10 +13,14 @@ from msgspec import Meta
 from ...baselines.weights.archs import DEFAULT_ARCH
 from ...core.config_fields import field_meta, normalize
 from ...core.errors import UserError
+from ...tasks import from_files
+from ...tasks.card import is_card_path, read_card_name
 from .budget import BUDGETS, STANDARD, is_vision_transformer, vit_rates
 from .plan import BY_BUDGET, TRAINING, Cell, TrainingConfig, fill_by_budget
 from .split_overlap import Dedupe
 
+STORED_SIZE = 28
+"""Default stored size in pixels, but of own files that `validate` has prepared at another."""
 MIN_INPUT_SIZE = 64
 """Pixels; below, weights trained at 224 px lose far more than those trained at the run's size."""
 MAX_SEED = 2**32 - 1
@@ -61,6 +65,19 @@ def seed_list(seeds: Iterable[int]) -> str:
     return ",".join("..".join(map(str, ends)) for ends in ranges)
 
 
+def prepared_size(tasks: Names) -> int | None:
+    """Return the size in pixels at which all tasks were last prepared from files, else None.
+
+    Raises:
+        UserError: they were prepared at several sizes.
+    """
+    sides = {from_files.prepared.newest_side(task) for task in tasks}
+    if len(sides) > 1 and None not in sides:
+        found = " and ".join(map(str, sorted(side for side in sides if side)))
+        raise UserError(f"The tasks were prepared at {found} pixels: say by --size which to use.")
+    return sides.pop() if len(sides) == 1 else None
+
+
 class RunConfig(TrainingConfig, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """All options of a run; as written into `plan.json`.
 
@@ -75,7 +92,7 @@ class RunConfig(TrainingConfig, frozen=True, kw_only=True, forbid_unknown_fields
         Names,
         field_meta(
             COMPARED,
-            "Tasks, comma-separated: names, globs or groups: all, available, medmnist, phantom, gray, color.",
+            "Tasks: names, globs, cards (.toml), or groups (all, available, medmnist, phantom, gray, color).",
             min_length=1,
         ),
     ] = ("available",)
@@ -136,8 +153,9 @@ class RunConfig(TrainingConfig, frozen=True, kw_only=True, forbid_unknown_fields
             "Stored image size in pixels: 28, 64, 128 or 224 for MedMNIST, any for your own files.",
             ge=1,
             hint="28, 64, 128 or 224 for MedMNIST",
+            shown="28; that of validate for your own files",
         ),
-    ] = 28
+    ] = BY_BUDGET
     input_size: Annotated[
         int,
         field_meta(
@@ -249,9 +267,19 @@ class RunConfig(TrainingConfig, frozen=True, kw_only=True, forbid_unknown_fields
 
     def __post_init__(self) -> None:
         normalize(self)
+        self._take_cards()
+        if self.size is None:
+            msgspec.structs.force_setattr(self, "size", prepared_size(self.tasks) or STORED_SIZE)
         fill_by_budget(self, self.budget)
         msgspec.structs.force_setattr(self, "fractions", tuple(sorted(self.fractions)))
         self._check_folds()
+
+    def _take_cards(self) -> None:
+        """Replace cards among the tasks by their names, and add them to `task_file`."""
+        names = {word: read_card_name(Path(word)) for word in self.tasks if is_card_path(word)}
+        cards = tuple(card for card in names if card not in self.task_file)
+        msgspec.structs.force_setattr(self, "task_file", (*self.task_file, *cards))
+        msgspec.structs.force_setattr(self, "tasks", tuple(names.get(word, word) for word in self.tasks))
 
     def _check_folds(self) -> None:
         if self.folds == 1:
@@ -271,8 +299,8 @@ class RunConfig(TrainingConfig, frozen=True, kw_only=True, forbid_unknown_fields
 
     @property
     def preset(self) -> dict[str, Any]:
-        """Values of the budget for the fields that it sets."""
-        return msgspec.structs.asdict(BUDGETS[self.budget])
+        """Values of fields without a default of their own: those of the budget, and the usual size."""
+        return {**msgspec.structs.asdict(BUDGETS[self.budget]), "size": STORED_SIZE}
 
     def with_options(self, options: Mapping[str, Any]) -> "RunConfig":
         """Return a copy with other options; fields with the value of the old budget follow a new one."""

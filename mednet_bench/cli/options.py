@@ -53,7 +53,7 @@ class FieldOption(click.Option):
             default = field.default
         shown = {"show_default": bool(default) or field.is_flag, "default": default}
         if field.default is None and "flag_value" not in field.extra:
-            shown = {"show_default": "by --budget", "default": None}
+            shown = {"show_default": field.extra.get("shown", "by --budget"), "default": None}
         super().__init__([flag], **{"help": field.help, **kind, **shown, **settings})
 
     def process_value(self, ctx: click.Context, value: Any) -> Any:

@@ -12,6 +12,7 @@ from ..images.reader import ReaderTable
 from ..patients import compile_pattern
 from ..subgroups import RESERVED
 from ..task import Task, TaskCard
+from .file_search import pattern_fields
 from .folders import first_path_outside
 from .schema import FilesSpec, FilesTable, SplitTable, fault_of_path
 from .source import FilesSource
@@ -54,10 +55,10 @@ def _build_spec(path: Path, card: FilesCard) -> FilesSpec:
         raise UserError(f"{path}: {fault}.")
     compile_pattern(files.group_pattern, f"{path}: key 'files.group_pattern'")
     root = _resolve_path(path, files.path, "files.path", files.allow_outside)
-    table = _resolve_path(path, files.table, "files.table", files.allow_outside) if files.table else None
+    tables = tuple(_resolve_path(path, each, "files.table", files.allow_outside) for each in files.tables)
     return FilesSpec(
         name=card.name, kind=card.kind, classes=card.classes, variant=card.variant,
-        subgroups=card.subgroups, root=root, table=table, files=files, rule=card.split,
+        subgroups=card.subgroups, root=root, tables=tables, files=files, rule=card.split,
         reading=card.reader,
     )  # fmt: skip
 
@@ -70,6 +71,12 @@ def _card_fault(card: FilesCard) -> str:
         return "a folder per class gives one label: name a table by 'files.table' for multilabel"
     if not files.table and (card.subgroups or files.label_column or files.label_columns):
         return "columns need a table: name it by 'files.table', or leave them out"
+    if odd := sorted({*files.label_map.values()} - {*card.classes, ""}):
+        return f"key 'files.label_map': '{odd[0]}' is none of the classes: correct it, or add it to 'classes'"
+    if not files.label_separator.strip():
+        return "key 'files.label_separator': name a character, such as ;"
+    if files.path_pattern and not pattern_fields(files.path_pattern):
+        return "key 'files.path_pattern': it needs a column in braces, such as \"images/{id}.jpg\""
     if files.label_columns and not several:
         return "key 'files.label_columns': only multilabel has a column per class: use 'label_column'"
     if several and len(files.label_columns) != len(card.classes):

@@ -1,9 +1,9 @@
-"""Draft of a card for a folder: table or class folders, columns, colors, modality."""
+"""Draft of a card for a folder: table or class folders, columns, colors, modality, and what was decided."""
 
 import re
 from collections import Counter
-from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,20 +13,21 @@ from ..images.reader import ReaderTable, UnreadableError, read_images
 from ..patients import few_have_several, is_placeholder, propose_pattern
 from ..task import GROUP_NAMES, TASKS
 from .columns import Keys, classify_columns
+from .draft_paths import DraftChoice, FilePaths, find_paths
 from .folders import (
-    check_header,
     class_folders,
     class_images,
     classes_in,
     doubtful_classes,
-    has_row_as_header,
-    is_file,
+    empty_folders,
+    is_of_tools,
     parse_split_name,
     splits_from_folders,
 )
-from .schema import fault_of_path
-from .table import COUNT_AS_NOTHING, read_table
-from .table_rows import LABEL_SEPARATOR
+from .label_words import LabelWords, natural_order, read_label_words
+from .schema import FilesTable
+from .table import COUNT_AS_NOTHING, TABLE_SUFFIXES, blank_nothing
+from .task_table import LINE, TABLE, read_task_table
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -37,63 +38,82 @@ MODALITY_OF_DICOM = {
 }  # fmt: skip
 UNKNOWN_MODALITY = "unknown"
 PROBED_FILES = 12
-"""Number of files opened, evenly spaced, and of rows whose paths are tried."""
+"""Number of files opened, evenly spaced."""
+NO_CLASS = "none of the classes"
+"""Answer that a label such as No finding is no class of a multilabel task."""
+NO_COLUMN = "none"
+"""Answer that no column names the patients."""
 
 
 @dataclass(frozen=True)
 class CardDraft:
-    """Draft of a card, with open questions.
+    """Draft of a card, with what was decided and may be asked.
 
     Attributes:
         content: parsed card; unknown facts are ``"unknown"``.
-        labels: candidate label columns, the chosen one first; () if a column is named as one.
-        patients: candidate patient columns; () if a column is named as one, or without a table.
+        choices: decisions, those with options may be asked.
         splits: sources of splits, used and unused, a clause each.
         patient_doubt: clause on why the patient column may not name patients, or "".
         color_note: clause on gray images that are stored in color, or "".
     """
 
     content: dict[str, Any]
-    labels: tuple[str, ...] = ()
-    patients: tuple[str, ...] = ()
+    choices: tuple[DraftChoice, ...] = ()
     splits: tuple[str, ...] = ()
     patient_doubt: str = ""
     color_note: str = ""
 
+    def options(self, key: str) -> tuple[str, ...]:
+        """Return the possible answers to a question, the chosen one first; () if it is settled."""
+        return next((choice.options for choice in self.choices if choice.key == key), ())
+
 
 @dataclass(frozen=True)
 class _FolderContent:
-    """Paths of the images and card keys that a table or folders give."""
+    """Paths of the images below `files["path"]` and card keys that a table or folders give."""
 
     paths: Sequence[str]
     classes: Sequence[str]
     kind: str
     files: Keys
     subgroups: tuple[str, ...] = ()
-    labels: tuple[str, ...] = ()
-    patients: tuple[str, ...] = ()
+    choices: tuple[DraftChoice, ...] = ()
     split_words: tuple[str, ...] = ()
     unused: tuple[str, ...] = ()
     patient_doubt: str = ""
 
 
-def draft_card(folder: Path, answers: Mapping[str, str] | None = None) -> CardDraft:
+@dataclass(frozen=True)
+class DraftAnswers:
+    """Answers of a user: tables, and by key of `DraftChoice` the option chosen."""
+
+    tables: tuple[str, ...] = ()
+    chosen: Mapping[str, str] = field(default_factory=dict)
+
+    def columns(self) -> dict[str, str]:
+        """Return the columns that were named."""
+        names = {key: self.chosen[key] for key in ("label_column", "patient_column") if key in self.chosen}
+        return {key: name for key, name in names.items() if name != NO_COLUMN}
+
+
+def draft_card(folder: Path, answers: DraftAnswers | None = None) -> CardDraft:
     """Draft a card for a folder with a table or a folder per class.
 
-    `answers` are columns that the user has named: key of the card's table `files` -> column.
-
     Raises:
-        UserError: there is neither one table nor one folder per class, or no image.
+        UserError: there is neither a table nor one folder per class, or no image.
     """
+    answers = answers or DraftAnswers()
     class_folders(folder)  # raises for a folder that is missing or unreadable
-    files = [path for path in folder.iterdir() if path.is_file()]
-    tables = sorted(path for path in files if path.suffix.lower() in (".csv", ".tsv", ".parquet"))
-    if len(tables) > 1:
-        names = ", ".join(path.name for path in tables)
-        raise UserError(f"{folder} holds several tables ({names}): leave the one there that lists the files.")
-    found = _draft_from_table(folder, tables[0], answers or {}) if tables else _draft_from_folders(folder)
-    splits = _describe_splits(folder / found.files["path"], found)
-    modality, variant, note = _probe_images(folder / found.files["path"], found.paths)
+    base = folder if answers.tables else _only_folder(folder)
+    if tables := tuple(folder / name for name in answers.tables) or _tables_in(base):
+        found = _draft_from_tables(base, tables, answers)
+    else:
+        found = _draft_from_folders(base)
+    if base != folder:
+        found = _seen_from(folder, base, found)
+    root = folder / found.files["path"]
+    splits = _describe_splits(root, found)
+    modality, variant, note = _probe_images(root, found.paths)
     name = _task_name(folder)
     extra = {"subgroups": list(found.subgroups)} if found.subgroups else {}
     content = {
@@ -101,7 +121,34 @@ def draft_card(folder: Path, answers: Mapping[str, str] | None = None) -> CardDr
         "classes": list(found.classes), "modality": modality, "variant": variant, "source_group": name,
         "parents": [], "license": UNKNOWN_MODALITY, "citation": "none", **extra, "files": dict(found.files),
     }  # fmt: skip
-    return CardDraft(content, found.labels, found.patients, splits, found.patient_doubt, note)
+    return CardDraft(content, found.choices, splits, found.patient_doubt, note)
+
+
+def _only_folder(folder: Path) -> Path:
+    """Return the folder inside, as archives unpack to, if there is nothing else; else `folder`."""
+    names = class_folders(folder)
+    files = [path for path in folder.iterdir() if path.is_file() and not is_of_tools(path.name)]
+    others = [path for path in files if path.suffix.lower() not in (".toml", ".txt", ".md", ".zip", ".json")]
+    if len(names) != 1 or others:
+        return folder
+    return _only_folder(folder / names[0])
+
+
+def _tables_in(folder: Path) -> tuple[Path, ...]:
+    found = (path for path in folder.iterdir() if path.is_file() and path.suffix.lower() in TABLE_SUFFIXES)
+    return tuple(sorted(path for path in found if path.name[0] not in ".~"))  # ~: open in Excel
+
+
+def _seen_from(folder: Path, base: Path, found: _FolderContent) -> _FolderContent:
+    """Return the content of `base` with paths relative to `folder`."""
+    inner = base.relative_to(folder)
+    files = {**found.files, "path": (inner / found.files["path"]).as_posix()}
+    if "table" in files:
+        files["table"] = (inner / files["table"]).as_posix()
+    choice = DraftChoice(
+        "path", f"the only folder inside, {inner.as_posix()}, is taken for the data", "path in [files]"
+    )
+    return replace(found, files=files, choices=(choice, *found.choices))
 
 
 def _task_name(folder: Path) -> str:
@@ -111,39 +158,169 @@ def _task_name(folder: Path) -> str:
 
 
 def _draft_from_folders(folder: Path) -> _FolderContent:
-    classes = classes_in(folder)
+    classes = sorted(classes_in(folder), key=natural_order)
     if len(classes) < 2:
         raise UserError(
-            f"{folder} holds neither a CSV or Parquet table nor a folder per class: add a table with a row "
-            "per file (path, label, patient; Excel saves it as CSV UTF-8), or sort the files into folders."
+            f"{folder} holds neither a CSV, Excel or Parquet table nor a folder per class: add a table with "
+            "a row per file (path, label, patient), or sort the files into folders."
         )
     paths = sorted(path for name in classes for path in class_images(folder, name))
+    choices = [
+        DraftChoice(
+            "path",
+            f"each folder is taken for a class ({len(classes)})",
+            "table in [files], with a row per file",
+        )
+    ]
+    if empty := empty_folders(folder):
+        choices.append(DraftChoice("path", f"{empty:,} folders without an image are left out"))
     doubt = doubtful_classes(folder)
     return _FolderContent(
-        paths, classes, _label_kind(classes), {"path": "."}, unused=(doubt,) if doubt else ()
-    )
+        paths, classes, _label_kind(classes), {"path": "."},
+        choices=tuple(choices), unused=(doubt,) if doubt else (),
+    )  # fmt: skip
 
 
-def _draft_from_table(folder: Path, table: Path, answers: Mapping[str, str]) -> _FolderContent:
-    frame = read_table(table)
-    column, root = _find_path_column(folder, frame, table)
-    found = classify_columns(table, frame, column, answers)
-    classes, several = _find_classes(table, frame, found.keys)
+def _draft_from_tables(folder: Path, tables: Sequence[Path], answers: DraftAnswers) -> _FolderContent:
+    """Draft from one table, the one of several that lists files, or several that the user named."""
+    choices: list[DraftChoice] = []
+    if len(tables) > 1 and not answers.tables:
+        tables, choice = _choose_table(folder, tables, answers.chosen.get("table", ""))
+        choices.append(choice)
+    read = read_task_table(tables)
+    raw = read.frame.drop(columns=[LINE, TABLE])
+    frame = blank_nothing(raw)
+    where = find_paths(folder, frame, tables[0], answers.chosen)
+    columns = answers.columns()
+    if where.several:
+        columns.setdefault("patient_column", where.column)
+    found = classify_columns(tables[0], frame, where.column, columns)
+    keys = {**where.keys, **found.keys}
+    words, classes, kind = _find_classes(tables[0], raw, keys, answers)
+    if kind == "multilabel" and words and words.separator != FilesTable().label_separator:
+        keys["label_separator"] = words.separator
+    if words and words.no_finding and answers.chosen.get("no_finding") == NO_CLASS:
+        classes = [name for name in classes if name != words.no_finding]
+        keys["label_map"] = {words.no_finding: ""}
+    names = [path.relative_to(folder).as_posix() for path in tables]
+    choices += [*where.choices, *_column_choices(found.labels, found.patients, keys, answers)]
+    choices += _label_choices(words, keys, len(raw), answers) if words else []
+    choices += [DraftChoice("table", note) for note in read.notes]
     return _FolderContent(
-        paths=list(frame[column]),
+        paths=where.paths,
         classes=classes,
-        kind="multilabel" if several else _label_kind(classes),
-        files={"path": root, "table": table.name, **found.keys},
+        kind=kind,
+        files={"path": where.root, "table": names[0] if len(names) == 1 else names, **keys},
         subgroups=found.subgroups,
-        labels=found.labels,
-        patients=found.patients,
-        split_words=tuple(frame[found.keys["split_column"]]) if "split_column" in found.keys else (),
+        choices=tuple(choices),
+        split_words=tuple(frame[keys["split_column"]]) if "split_column" in keys else (),
         unused=found.unused,
-        patient_doubt=_patient_doubt(frame, found.keys, len(classes)),
+        patient_doubt="" if where.several else _patient_doubt(frame, where, keys, len(classes)),
     )
 
 
-def _patient_doubt(frame: "pd.DataFrame", keys: Keys, classes: int) -> str:
+def _choose_table(folder: Path, tables: Sequence[Path], chosen: str) -> tuple[tuple[Path, ...], DraftChoice]:
+    """Return the table that lists the files, of several, and the choice.
+
+    Raises:
+        UserError: none does.
+    """
+    listing = []
+    for table in tables:
+        try:
+            frame = blank_nothing(read_task_table([table]).frame.drop(columns=[LINE, TABLE]))
+            find_paths(folder, frame, table, {})
+            listing.append(table)
+        except UserError:
+            continue
+    if not listing:
+        names = ", ".join(path.name for path in tables)
+        raise UserError(
+            f"{folder} holds several tables ({names}), and none names its files: name one by --table, or "
+            "several that belong together."
+        )
+    first = next((table for table in listing if table.name == chosen), listing[0])
+    others = [table.name for table in tables if table != first]
+    return (first,), DraftChoice(
+        "table",
+        f"of {len(tables)} tables {first.name} is taken, which names files",
+        f"table in [files], or pass --table ({', '.join(others)}), twice to join two",
+        "Which table lists the images",
+        tuple(table.name for table in (first, *(each for each in listing if each != first)))
+        if len(listing) > 1
+        else (),
+    )
+
+
+def _column_choices(
+    labels: Sequence[str], patients: Sequence[str], keys: Keys, answers: DraftAnswers
+) -> list[DraftChoice]:
+    """Return the choices of the columns that were guessed."""
+    choices = []
+    if len(labels) > 1:
+        others = ", ".join(name for name in labels if name != keys["label_column"])
+        choices.append(DraftChoice(
+            "label_column", f"the label is taken from '{keys['label_column']}'",
+            f"label_column in [files] ({others}); a column such as sex or scanner goes into subgroups",
+            "Which column says what an image shows", tuple(labels),
+        ))  # fmt: skip
+    patients = [name for name in patients if name != keys.get("label_column")]
+    if patients and "patient_column" not in answers.chosen:
+        choices.append(DraftChoice(
+            "patient_column", "no column of patients is known",
+            f"patient_column in [files], if it is {' or '.join(patients)}",
+            "Which column tells the patients apart", (NO_COLUMN, *patients),
+        ))  # fmt: skip
+    if "label_columns" in keys:
+        classes = ", ".join(keys["label_columns"])
+        choices.append(DraftChoice(
+            "label_columns", f"each column of 0 and 1 is taken for a class ({classes})",
+            "label_column, classes and kind",
+        ))  # fmt: skip
+    return choices
+
+
+def _label_choices(words: LabelWords, keys: Keys, rows: int, answers: DraftAnswers) -> list[DraftChoice]:
+    """Return the choices of separator, spelling and cells without a label."""
+    column, choices = keys["label_column"], []
+    if words.separator or answers.chosen.get("label_separator") == "no":
+        mark = words.separator
+        choices.append(DraftChoice(
+            "label_separator", f"'{mark}' separates several labels of one image in '{column}'",
+            "kind and classes, if each cell is one label",
+            f"Does '{mark}' separate several labels of an image", ("yes", "no"),
+        ))  # fmt: skip
+    if words.no_finding:
+        choices.append(DraftChoice(
+            "no_finding", f"'{words.no_finding}' is taken for a class beside the others",
+            f'classes, and label_map in [files] ("{words.no_finding}" = "" is none of the classes)',
+            f"Is '{words.no_finding}' a class, or does it mean none of the classes", ("class", NO_CLASS),
+        ))  # fmt: skip
+    if words.merged:
+        choices.append(DraftChoice(
+            "classes", f"labels that differ only by case or blanks are one class ({', '.join(words.merged)})",
+            "classes (a label that is named there exactly is a class of its own)",
+            f"Are other spellings of {', '.join(words.merged)} the same class", ("yes", "no"),
+        ))  # fmt: skip
+    if words.none_is_class:
+        choices.append(DraftChoice(
+            "none", f"the word none in '{column}' is taken for a class",
+            'classes, or label_map in [files] (none = "" leaves such rows out)',
+            "Is the word none a class, or do such rows have no label", ("class", "left out"),
+        ))  # fmt: skip
+    elif words.unlabeled:
+        what = "count as showing none of the classes" if words.separator else "have no label and are left out"
+        choices.append(DraftChoice(
+            "none" if words.nothing else "",
+            f"{words.unlabeled:,} of {rows:,} rows {what} ({COUNT_AS_NOTHING})",
+            'classes and label_map in [files] (such as none = "CLASS")',
+            "Is the word none a class, or do such rows have no label",
+            ("left out", "class") if words.nothing and not words.separator else (),
+        ))  # fmt: skip
+    return choices
+
+
+def _patient_doubt(frame: "pd.DataFrame", where: FilePaths, keys: Keys, classes: int) -> str:
     """Return a clause if hardly two files share a patient: the column may number images."""
     column = keys.get("patient_column")
     cells = frame[column] if column else ()
@@ -156,7 +333,7 @@ def _patient_doubt(frame: "pd.DataFrame", keys: Keys, classes: int) -> str:
         shared = f"files share only {several:,} of the {len(named):,} values of '{column}'"
     return (
         f"{shared}, which is taken for the patient: if any{' other' * bool(several)} patient has two, "
-        f"correct patient_column; {propose_pattern(list(frame[keys['path_column']]), classes)}"
+        f"correct patient_column; {propose_pattern(where.paths, classes)}"
     )
 
 
@@ -181,49 +358,23 @@ def _split_unit(root: Path, found: _FolderContent) -> str:
     return "study" if "study_column" in found.files or any(key.study for key in keys) else "file"
 
 
-def _find_classes(table: Path, frame: "pd.DataFrame", keys: Keys) -> tuple[Sequence[str], bool]:
-    """Return the classes, numbers in numeric order, and whether an image can have several."""
+def _find_classes(
+    table: Path, frame: "pd.DataFrame", keys: Keys, answers: DraftAnswers
+) -> tuple[LabelWords | None, Sequence[str], str]:
+    """Return the words of the label column, if there is one, the classes and the kind."""
     if "label_columns" in keys:
-        return tuple(keys["label_columns"]), True
-    cells = set(frame[keys["label_column"]]) - {""}
-    several = any(LABEL_SEPARATOR in cell for cell in cells)
-    classes = (
-        {part.strip() for cell in cells for part in cell.split(LABEL_SEPARATOR)} - {""} if several else cells
+        return None, tuple(keys["label_columns"]), "multilabel"
+    label, chosen = keys["label_column"], answers.chosen
+    separator = "" if chosen.get("label_separator") == "no" else None
+    words = read_label_words(
+        list(frame[label]), separator, chosen.get("none", ""), chosen.get("classes") != "no"
     )
-    if len(classes) < 2:
-        label = keys["label_column"]
+    if len(words.classes) < 2:
         raise UserError(
-            f"{table}: its column '{label}' holds {len(classes)} classes: two at least are needed"
-            f"{f'; {COUNT_AS_NOTHING}, so call such a class otherwise' if '' in set(frame[label]) else ''}."
+            f"{table}: its column '{label}' holds {len(words.classes)} classes: two at least are needed"
+            f"{f'; {COUNT_AS_NOTHING}, so call such a class otherwise' if words.unlabeled else ''}."
         )
-    return sorted(classes, key=int if are_grades(classes) else str), several
-
-
-def are_grades(classes: Collection[str]) -> bool:
-    """Whether the classes are more than two whole numbers, which have an order."""
-    return len(classes) > 2 and all(re.fullmatch(r"[0-9]{1,9}", name) for name in classes)
-
-
-def _find_path_column(folder: Path, frame: "pd.DataFrame", table: Path) -> tuple[str, str]:
-    """Find the column of file paths and the folder that they are relative to."""
-    roots = (".", *class_folders(folder))
-    for root in roots:
-        check_header(table, folder / root, frame.columns)
-    if has_row_as_header(frame):  # before a sentence or the card names a column
-        raise UserError(
-            f"{table}: its first line may be a row: add a line of column names above it, or rename the "
-            "column that is called as one of its own cells."
-        )
-    for root in roots:
-        for column in frame.columns:
-            cells = _sample(list(frame[column]))
-            there = sum(not fault_of_path(cell, False) and is_file(folder / root / cell) for cell in cells)
-            if 2 * there > len(cells):  # `validate` names the lines of those that are not
-                return column, root
-    raise UserError(
-        f"{table}: no column names files that lie in {folder}: add one, a row per file, with their paths "
-        "relative to it and / between folders."
-    )
+    return words, words.classes, "multilabel" if words.separator else _label_kind(words.classes)
 
 
 def _label_kind(classes: Sequence[str]) -> str:

@@ -17,6 +17,11 @@ NOT_IMAGES = frozenset({
     ".log", ".db", ".ini",
 })  # fmt: skip
 """Suffixes of files beside images, e.g. Thumbs.db; other non-images are refused on reading."""
+TOOL_FOLDERS = frozenset({
+    "__macosx", "__pycache__", "@eadir", "#recycle", "#snapshot", "@recycle", "$recycle.bin", "lost+found",
+    "system volume information", "node_modules",
+})  # fmt: skip
+"""Folders of systems and tools, in lower case; those that begin with a point are left out as well."""
 _SPLIT_NAME = re.compile(
     r"(?:[0-9]{1,3}[ _.-]+)?"
     r"(?:(train|training|trn)|(val|valid|validation|dev|development)|(test|testing|tst))"
@@ -26,12 +31,17 @@ _SPLIT_NAME = re.compile(
 
 
 def class_folders(root: Path) -> tuple[str, ...]:
-    """Return the sorted names of visible folders in `root`; `UserError` if it is unreadable."""
+    """Return the sorted names of folders in `root` but those of tools; `UserError` if it is unreadable."""
     try:
         with os.scandir(root) as found:
-            return tuple(sorted(each.name for each in found if each.is_dir() and each.name[0] != "."))
+            return tuple(sorted(each.name for each in found if each.is_dir() and not is_of_tools(each.name)))
     except OSError as error:
         raise UserError(f"Cannot read the folder {root} ({error.strerror}): correct the path.") from error
+
+
+def is_of_tools(name: str) -> bool:
+    """Whether a folder, or a hidden file, is of a system or tool and holds no data."""
+    return name.startswith(".") or name.lower() in TOOL_FOLDERS
 
 
 def parse_split_name(name: str) -> str:
@@ -78,9 +88,22 @@ def no_such_split(names: Iterable[str], lacking: str) -> str:
 
 
 def classes_in(root: Path) -> tuple[str, ...]:
-    """Return the class folders in `root` or in its split folders, sorted; errors likewise."""
-    inside = [name for split in split_folders(root) or ("",) for name in class_folders(root / split)]
-    return tuple(sorted(set(inside)))
+    """Return the class folders in `root` or in its split folders, sorted; errors likewise.
+
+    Folders without a candidate image are no classes.
+    """
+    inside = [(split, name) for split in split_folders(root) or ("",) for name in class_folders(root / split)]
+    return tuple(sorted({name for split, name in inside if _holds_images(root, split, name)}))
+
+
+def empty_folders(root: Path) -> int:
+    """Count the folders beside the class folders that hold no image; errors as `classes_in`."""
+    inside = {name for split in split_folders(root) or ("",) for name in class_folders(root / split)}
+    return len(inside - {*classes_in(root)})
+
+
+def _holds_images(root: Path, split: str, name: str) -> bool:
+    return any(True for _ in images_below(root, f"{split}/{name}" if split else name))
 
 
 def describe_class_mismatch(folders: Iterable[str], classes: Iterable[str]) -> str:
@@ -155,7 +178,8 @@ def images_below(root: Path, inside: str = "") -> Iterator[str]:
 
 
 def files_below(root: Path, inside: str = "") -> Iterator[str]:
-    """List the files below `root / inside` relative to `root`, sorted, without hidden ones.
+    """List the files below `root / inside` relative to `root`, sorted, without hidden ones and those of
+    tools.
 
     Holds only the names of one folder and its parents at a time; does not follow links to folders.
 
@@ -173,7 +197,7 @@ def files_below(root: Path, inside: str = "") -> Iterator[str]:
         ) from error
     for name, folder, opens in names:
         path = f"{inside}/{name}" if inside else name
-        if name.startswith("."):
+        if is_of_tools(name):
             continue
         if not _is_text(name):  # hashes, lists and patterns need text
             raise UserError(f"{root / inside} holds a file called {name!r}: rename it, in UTF-8.")

@@ -45,7 +45,13 @@ class FileListing:
         digest = hashlib.sha256()
         labels, columns = self.labels.tolist(), dict(self.columns)
         facts = (labels, self.patients, self.studies, self.splits, columns, self.rule, self.notes)
-        digest.update(json.dumps([str(self.root.resolve()), facts]).encode())
+        digest.update(json.dumps(facts).encode())
+        digest.update(self.files_hash().encode())
+        return digest.hexdigest()
+
+    def files_hash(self) -> str:
+        """Hash the path, size and time of each file."""
+        digest = hashlib.sha256(f"{self.root.resolve()}\0".encode())
         for path in self.paths:
             try:
                 stat = (self.root / path).stat()

@@ -1,6 +1,7 @@
 """Preparation of a task's arrays, once, in the user's cache; nothing there names a patient."""
 
 import hashlib
+import os
 import shutil
 from contextlib import suppress
 from dataclasses import dataclass
@@ -22,6 +23,7 @@ from .class_traits import (
     shown_traits,
 )
 from .decode import DecodedImages, decode_all
+from .decoded_again import load_decoded, save_decoded
 from .find import list_task_files
 from .listing import FileListing
 from .schema import FilesSpec
@@ -112,19 +114,25 @@ def prepare_task(spec: FilesSpec, side: int, jobs: int = 0) -> PreparedTask:
     salt = own_salt()
     what = repr((PREPARED_VERSION, side, spec.name, spec.kind, spec.classes, spec.variant, spec.subgroups))
     rules = repr((msgspec.json.encode(spec.rule), spec.reading))
-    key = hashlib.sha256(salt + f"{what}{rules}{listing.state_hash()}".encode()).hexdigest()[:32]
-    note = cache_folder() / "files" / f"{key}.json"
+    note = _note_path(salt, what, rules, listing.state_hash())
+    read = repr((PREPARED_VERSION, side, spec.name, spec.variant, spec.reading, "decoded"))
+    decoded = _note_path(salt, read, listing.files_hash())  # the same for other labels and splits
     with claim_lock(note.with_suffix(".lock"), wait=True):
         found = _read_note(note)
         if found is None:
             _remove_leftovers(note.parent)
+            known = _read_note(decoded)
             scratch = note.with_suffix(".preparing")
             shutil.rmtree(scratch, ignore_errors=True)
             try:
-                found = _prepare(scratch, spec, listing, side, jobs, salt)
+                again = known and load_decoded(known.folder, listing, spec, side)
+                found = _prepare(scratch, spec, listing, side, jobs, salt, again)
             finally:
                 shutil.rmtree(scratch, ignore_errors=True)
             write_json(note, found.folder.path.name)
+            write_json(decoded, found.folder.path.name)
+    with suppress(OSError):
+        os.utime(found.folder.path / "manifest.json")  # for `newest_side`
     return found
 
 
@@ -138,6 +146,17 @@ def last_prepared(task: str) -> tuple[PreparedManifest, ...]:
             if manifest.task == task:
                 found[manifest.side] = manifest
     return tuple(found[side] for side in sorted(found))
+
+
+def newest_side(task: str) -> int | None:
+    """Return the side at which a task was prepared or used last, None if it never was."""
+    newest: tuple[float, int] | None = None
+    for path in (cache_folder() / "files").glob("*/manifest.json"):
+        with suppress(OSError, msgspec.MsgspecError):
+            manifest = msgspec.json.decode(path.read_bytes(), type=PreparedManifest)
+            if manifest.task == task:
+                newest = max(newest or (0.0, 0), (path.stat().st_mtime, manifest.side))
+    return newest[1] if newest else None
 
 
 def _remove_leftovers(folder: Path) -> None:
@@ -158,16 +177,29 @@ def _read_note(note: Path) -> PreparedTask | None:
     return PreparedTask(ArrayFolder(folder), manifest)
 
 
+def _note_path(salt: bytes, *texts: str) -> Path:
+    """Return the path of the note on what these texts describe."""
+    key = hashlib.sha256(salt + "".join(texts).encode()).hexdigest()[:32]
+    return cache_folder() / "files" / f"{key}.json"
+
+
 def _prepare(
-    scratch: Path, spec: FilesSpec, listing: FileListing, side: int, jobs: int, salt: bytes
+    scratch: Path,
+    spec: FilesSpec,
+    listing: FileListing,
+    side: int,
+    jobs: int,
+    salt: bytes,
+    again: DecodedImages | None,
 ) -> PreparedTask:
     place = scratch / "arrays"
     with explain_write_errors(place):
         place.mkdir(parents=True)
-    images = decode_all(listing, spec, side, jobs, scratch)
+    images = again or decode_all(listing, spec, side, jobs, scratch)
     parts = split_images(spec, listing, images)
     with explain_write_errors(place):
         content = ArrayFolder(place).write(images, parts, salt, spec.name)
+        save_decoded(place, images, parts.splits)
     manifest = _build_manifest(spec, listing, images, parts, side, content)
     write_json(place / "manifest.json", manifest)
     what = salt_trace(salt).encode() + msgspec.json.encode(manifest)

@@ -16,11 +16,18 @@ class FilesTable(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
 
     path: str = "."
     """Folder of the images, relative to the card; without a table it holds one folder per class."""
-    table: str = ""
-    """CSV or Parquet file with a row per file, relative to the card."""
+    table: str | tuple[str, ...] = ""
+    """CSV, Excel or Parquet file with a row per file, relative to the card; several are joined."""
+    sheet: str = ""
+    """Sheet of an Excel file; by default the first with rows."""
     path_column: str = "path"
+    path_pattern: str = ""
+    """Path with the cell of `path_column` as {id}, such as "images/{id}.jpg"; see `file_search`."""
     label_column: str = ""
-    """Column of classes; for multilabel, classes separated by |."""
+    """Column of classes; for multilabel, classes separated by `label_separator`."""
+    label_separator: str = "|"
+    label_map: dict[str, str] = msgspec.field(default_factory=dict)
+    """Label in the table -> class, or "" to leave it out; "*" is every other label."""
     label_columns: tuple[str, ...] = ()
     """For multilabel: a column of 0 and 1 per class."""
     split_column: str = ""
@@ -32,6 +39,11 @@ class FilesTable(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     """Regular expression whose first group is the patient in a file's path below `path`."""
     allow_outside: bool = False
     """Allow absolute paths, and links that lead out of the folder."""
+
+    @property
+    def tables(self) -> tuple[str, ...]:
+        """The tables, () without one."""
+        return self.table if isinstance(self.table, tuple) else (self.table,) if self.table else ()
 
 
 class SplitTable(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -62,7 +74,7 @@ class SplitTable(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
 class FilesSpec:
     """All settings that determine the arrays of a task.
 
-    `table` is None if each class has a folder; `files`, `rule` and `reading` are the card's tables `files`,
+    `tables` is empty if each class has a folder; `files`, `rule` and `reading` are the card's tables `files`,
     `split` and `reader`.
     """
 
@@ -72,10 +84,15 @@ class FilesSpec:
     variant: Variant
     subgroups: tuple[str, ...]
     root: Path
-    table: Path | None
+    tables: tuple[Path, ...]
     files: FilesTable
     rule: SplitTable
     reading: ReaderTable
+
+    @property
+    def table(self) -> Path | None:
+        """The first table, None without one."""
+        return self.tables[0] if self.tables else None
 
 
 def fault_of_path(given: str, allowed: bool) -> str:

@@ -32,8 +32,7 @@ class FilesSource:
     def missing(self, size: int, places: DataLocations) -> tuple[MissingFile, ...]:
         """Return the folder or table that does not exist."""
         missing = [self.spec.root] if not self.spec.root.is_dir() else []
-        if self.spec.table and not self.spec.table.is_file():
-            missing.append(self.spec.table)
+        missing += [table for table in self.spec.tables if not table.is_file()]
         return tuple(MissingFile(path.name, place=path) for path in missing)
 
     def sizes(self, places: DataLocations) -> tuple[int, ...]:

@@ -2,7 +2,8 @@
 
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Sequence
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -11,20 +12,28 @@ from numpy.typing import NDArray
 from ...core.errors import UserError
 from ..patients import FEWEST_PATIENTS, is_placeholder, names_patients
 from ..subgroups import check_values
-from .folders import check_header, has_row_as_header, is_file, parse_split_name
+from .file_search import PLAIN, FileSearch, pattern_fields, propose_path_pattern, takes_several
+from .folders import check_header, has_row_as_header, parse_split_name
+from .label_words import SEPARATORS, LabelReader, split_label
 from .listing import FileListing, patients_in
 from .patient_ids import wider_ids
 from .schema import FilesSpec, fault_of_path
-from .table import COUNT_AS_NOTHING, read_table
+from .table import COUNT_AS_NOTHING, blank_nothing
+from .task_table import LINE, TABLE, read_task_table
 
 if TYPE_CHECKING:
     import pandas as pd
 
 LABEL_SEPARATOR = "|"
-"""Separates the labels of one file."""
+"""Separates the labels of one file unless the card says otherwise."""
 LABEL_COLUMNS = ("label", "class", "diagnosis", "target")
-FLAG_CELLS = frozenset({"0", "1", "0.0", "1.0"})
-"""Allowed cells of a column per class."""
+FLAG_CELLS = frozenset({"0", "1", "0.0", "1.0", "false", "true"})
+"""Allowed cells of a column per class, in lower case."""
+PARTS = ("id", "name", "stem")
+"""Words of a path pattern that are no columns."""
+PATHS = "\0paths"
+TRIED_CELLS = 50
+"""Number of cells whose files are searched by other patterns."""
 _SPLIT_COLUMN = re.compile(
     r"split|subset|partition|(^|_|k|cv)folds?(_|\d|$)|^(data_?)?set$|^usage$|^is_?(train|val|test)|"
     r"^train(ing)?(_?set)?$|^test(ing)?_?set$|train_?test"
@@ -34,23 +43,28 @@ _SPLIT_COLUMN = re.compile(
 
 def list_table_files(spec: FilesSpec) -> FileListing:
     """List the files of a table, sorted by path; `UserError` names the wrong line."""
-    assert spec.table is not None
-    frame = read_table(spec.table)
-    frame["\0line"] = np.arange(2, len(frame) + 2)  # the header is line 1
-    path = _column(spec, frame, spec.files.path_column, "path_column")
-    frame[path] = [os.path.normpath(cell) if cell else "" for cell in frame[path]]  # one file, one spelling
-    frame = frame.sort_values([path, "\0line"], kind="stable")
-    paths = tuple(frame[path])
-    places = tuple(f"{spec.table}, line {line}" for line in frame["\0line"])
-    _check_paths(spec, paths, places)
+    table = read_task_table(spec.tables, spec.files.sheet)
+    path = _column(spec, table.frame, spec.files.path_column, "path_column")
+    labels = _label_column(spec, table.frame)
+    frame = blank_nothing(table.frame, keep=[LINE, TABLE, *([labels] if labels else [])])
+    frame, unlabeled = _drop_unlabeled(spec, frame, labels)
+    frame, found = _find_files(spec, frame, path)
+    frame = frame.sort_values([PATHS, TABLE, LINE], kind="stable")
+    paths, places = tuple(frame.pop(PATHS)), tuple(_places(frame))
+    _check_twice(paths, places)
     patients = _read_patients(spec, frame, paths)
     return FileListing(
-        spec.root, paths, _read_labels(spec, frame, places), patients,
+        spec.root, paths, _read_labels(spec, frame, labels, places), patients,
         _read_splits(spec, frame, places), _read_studies(spec, frame),
         _read_subgroups(spec, frame, paths, patients), places,
         f"as the column '{spec.files.split_column}' says" if spec.files.split_column else "",
-        _unused_columns(spec, frame),
+        (*table.notes, *unlabeled, *found, *_unused_columns(spec, frame)),
     )  # fmt: skip
+
+
+def _places(frame: "pd.DataFrame") -> list[str]:
+    """Return the table and line of each row, for messages."""
+    return [f"{table}, line {line}" for table, line in zip(frame[TABLE], frame[LINE], strict=True)]
 
 
 def _column(spec: FilesSpec, frame: "pd.DataFrame", name: str, key: str) -> str:
@@ -68,44 +82,125 @@ def _column(spec: FilesSpec, frame: "pd.DataFrame", name: str, key: str) -> str:
     )
 
 
-def _check_paths(spec: FilesSpec, paths: tuple[str, ...], places: tuple[str, ...]) -> None:
-    before = ""
-    for at, (path, place) in enumerate(zip(paths, places, strict=True)):
-        if fault := fault_of_path(path, spec.files.allow_outside):
-            raise UserError(f"{place}: its path: {fault}.")
-        if path == before:
-            first = places[at - 1].rpartition(" ")[2]
-            raise UserError(f"{place}: it names the same file as line {first}: delete one of the two rows.")
-        before = path
-    absent = [place for path, place in zip(paths, places, strict=True) if not is_file(spec.root / path)]
-    if absent:
+def _find_files(spec: FilesSpec, frame: "pd.DataFrame", path: str) -> "tuple[pd.DataFrame, list[str]]":
+    """Return a row per file, with its path below `root` in the column `PATHS`, and notes.
+
+    Raises:
+        UserError: a path leads outside, a row names no file, or several where one is meant.
+    """
+    pattern = spec.files.path_pattern or PLAIN
+    for name in pattern_fields(pattern):
+        if name not in PARTS:
+            _column(spec, frame, name, "path_pattern")
+    if pattern == PLAIN:
+        _check_paths(spec, frame, path)
+    search = FileSearch(spec.root, spec.files.allow_outside)
+    rows = frame.to_dict("records")
+    found = [search.find(pattern, row[path], row) for row in rows]
+    several = takes_several(pattern)
+    absent = [place for place, each in zip(_places(frame), found, strict=True) if not each]
+    if absent and not (several and 2 * len(absent) < len(found)):
+        raise UserError(_absent_sentence(spec, search, [row[path] for row in rows], found, absent))
+    unclear = [place for place, each in zip(_places(frame), found, strict=True) if len(each) > 1]
+    if unclear and not several:
         raise UserError(
-            f"{absent[0]}: there is no such file below {spec.root} ({len(absent):,} of {len(paths):,} rows "
-            "name none): correct the paths, with / between folders, or 'files.path' in the card."
+            f"{unclear[0]}: several files below {spec.root} are meant ({len(unclear):,} of {len(found):,} "
+            "rows): say more of the path by 'files.path_pattern' in the card, such as \"images/{id}.png\"."
         )
+    notes = [f"{len(absent):,} of {len(found):,} rows name no file and are left out"] if absent else []
+    if pattern == PLAIN and search.listed:
+        respelled = sum(each[0] != os.path.normpath(row[path]) for row, each in zip(rows, found, strict=True))
+        notes.append(
+            f"{respelled:,} of {len(found):,} paths were found in another spelling (case, \\ or accents)"
+        )
+    return frame.assign(**{PATHS: found}).explode(PATHS).dropna(subset=[PATHS]), notes
 
 
-def _read_labels(spec: FilesSpec, frame: "pd.DataFrame", places: tuple[str, ...]) -> NDArray[np.int64]:
-    if spec.files.label_columns:
-        return _read_flags(spec, frame, places)
-    usual = next((name for name in LABEL_COLUMNS if name in frame.columns), LABEL_COLUMNS[0])
-    column = frame[_column(spec, frame, spec.files.label_column or usual, "label_column")]
-    index = {name: number for number, name in enumerate(spec.classes)}
-    if spec.kind == "multilabel":
-        labels = np.zeros((len(column), len(index)), np.int64)
-        for row, (cell, place) in enumerate(zip(column, places, strict=True)):
-            for word in filter(None, (part.strip() for part in cell.split(LABEL_SEPARATOR))):
-                labels[row, _class_index(index, word, place)] = 1
-        return labels
-    missing = [place for cell, place in zip(column, places, strict=True) if not cell]
-    if missing:
-        raise UserError(
-            f"{missing[0]}: it has no label ({len(missing):,} of {len(places):,} rows have none; "
-            f"{COUNT_AS_NOTHING}): fill them in, or delete those rows."
-        )
-    return np.array(
-        [_class_index(index, cell, place) for cell, place in zip(column, places, strict=True)], np.int64
+def _check_paths(spec: FilesSpec, frame: "pd.DataFrame", path: str) -> None:
+    """Refuse paths that lead outside, with / or \\ between folders."""
+    for cell, place in zip(frame[path], _places(frame), strict=True):
+        for spelling in (cell, cell.replace("\\", "/")):
+            if fault := fault_of_path(spelling, spec.files.allow_outside):
+                raise UserError(f"{place}: its path: {fault}.")
+
+
+def _absent_sentence(
+    spec: FilesSpec,
+    search: FileSearch,
+    cells: Sequence[str],
+    found: Sequence[tuple[str, ...]],
+    absent: Sequence[str],
+) -> str:
+    """Return a sentence on rows without a file, with the pattern that would find most of them."""
+    tried = [cell for cell, each in zip(cells, found, strict=True) if not each][:TRIED_CELLS]
+    pattern, _ = propose_path_pattern(search, tried)
+    cure = "correct the paths, or 'files.path' in the card"
+    if pattern and pattern != (spec.files.path_pattern or PLAIN):
+        cure = f'to find them say path_pattern = "{pattern}" in [files]'
+    return (
+        f"{absent[0]}: there is no such file below {spec.root} ({len(absent):,} of {len(found):,} rows name "
+        f"none): {cure}."
     )
+
+
+def _check_twice(paths: Sequence[str], places: Sequence[str]) -> None:
+    for (before, first), (path, place) in pairwise(zip(paths, places, strict=True)):
+        if path == before:
+            raise UserError(
+                f"{place}: it names the same file as line {first.rpartition(' ')[2]}: delete one of the two "
+                "rows."
+            )
+
+
+def _label_column(spec: FilesSpec, frame: "pd.DataFrame") -> str:
+    """Return the column of labels, "" where each class has one."""
+    if spec.files.label_columns:
+        return ""
+    usual = next((name for name in LABEL_COLUMNS if name in frame.columns), LABEL_COLUMNS[0])
+    return _column(spec, frame, spec.files.label_column or usual, "label_column")
+
+
+def _drop_unlabeled(spec: FilesSpec, frame: "pd.DataFrame", labels: str) -> "tuple[pd.DataFrame, list[str]]":
+    """Leave out rows without a label, or with one that the label map leaves out; returns a note."""
+    if spec.kind == "multilabel" and labels:
+        return frame, []
+    if labels:
+        reader = LabelReader(spec.classes, spec.files.label_map)
+        known = frame[labels].map(lambda cell: _is_labeled(reader, cell))
+    else:
+        columns = [_column(spec, frame, name, "label_columns") for name in spec.files.label_columns]
+        known = (frame[columns] != "").any(axis=1)
+    count = int((~known).sum())
+    if count == len(frame):
+        raise UserError(f"{spec.table}: no row has a label ({COUNT_AS_NOTHING}): fill them in.")
+    note = f"{count:,} of {len(frame):,} rows have no label and are left out ({COUNT_AS_NOTHING})"
+    return frame.loc[known], [note] if count else []
+
+
+def _is_labeled(reader: LabelReader, cell: str) -> bool:
+    try:
+        return reader.find(cell) is not None
+    except KeyError:  # refused later, with its line
+        return True
+
+
+def _read_labels(
+    spec: FilesSpec, frame: "pd.DataFrame", column: str, places: tuple[str, ...]
+) -> NDArray[np.int64]:
+    if not column:
+        return _read_flags(spec, frame, places)
+    reader = LabelReader(spec.classes, spec.files.label_map)
+    if spec.kind == "multilabel":
+        labels = np.zeros((len(frame), len(spec.classes)), np.int64)
+        for row, (cell, place) in enumerate(zip(frame[column], places, strict=True)):
+            for word in split_label(cell, spec.files.label_separator):
+                if (number := _class_number(spec, reader, word, place)) is not None:
+                    labels[row, number] = 1
+        return labels
+    numbers = [
+        _class_number(spec, reader, cell, place) for cell, place in zip(frame[column], places, strict=True)
+    ]
+    return np.array(numbers, np.int64)
 
 
 def _read_flags(spec: FilesSpec, frame: "pd.DataFrame", places: tuple[str, ...]) -> NDArray[np.int64]:
@@ -114,23 +209,26 @@ def _read_flags(spec: FilesSpec, frame: "pd.DataFrame", places: tuple[str, ...])
     for number, name in enumerate(spec.files.label_columns):
         cells = frame[_column(spec, frame, name, "label_columns")]
         for row, (cell, place) in enumerate(zip(cells, places, strict=True)):
-            if cell not in FLAG_CELLS:
+            if cell.lower() not in FLAG_CELLS:
                 content = "nothing" if not cell else "something else"
                 raise UserError(
                     f"{place}: the column '{name}' holds {content}, and 0 or 1 is needed: correct it."
                 )
-            labels[row, number] = float(cell)
+            labels[row, number] = cell.lower() in ("1", "1.0", "true")
     return labels
 
 
-def _class_index(index: Mapping[str, int], word: str, place: str) -> int:
-    if word not in index:
-        known = ", ".join(index)
+def _class_number(spec: FilesSpec, reader: LabelReader, word: str, place: str) -> int | None:
+    """Return the class of a label, None for no label."""
+    try:
+        return reader.find(word)
+    except KeyError:
+        separators = [each for each in SEPARATORS if each in word and each != spec.files.label_separator]
+        several = f"; if {separators[0]} separates labels, say label_separator" if separators else ""
         raise UserError(
-            f"{place}: its label is none of the card's classes ({known}): correct the label, the classes or "
-            "'label_column'."
-        )
-    return index[word]
+            f"{place}: its label is none of the card's classes ({', '.join(spec.classes)}): correct the "
+            f"label, the classes or 'label_column', or say its class by 'label_map'{several}."
+        ) from None
 
 
 def _read_patients(spec: FilesSpec, frame: "pd.DataFrame", paths: tuple[str, ...]) -> tuple[str, ...]:
@@ -190,7 +288,7 @@ def _unused_columns(spec: FilesSpec, frame: "pd.DataFrame") -> tuple[str, ...]:
     files = spec.files
     used = {
         files.path_column, files.label_column, *files.label_columns, files.split_column, files.patient_column,
-        files.study_column, *spec.subgroups, *LABEL_COLUMNS, "\0line",
+        files.study_column, *spec.subgroups, *LABEL_COLUMNS, LINE, TABLE,
     }  # fmt: skip
     odd = (name for name in frame.columns if name not in used and looks_like_splits(name, frame[name]))
     people = (

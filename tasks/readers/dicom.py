@@ -64,9 +64,7 @@ def read_dicom(path: Path, reading: ReaderTable) -> Iterator[ReadImage]:
     frames = _count_frames(dataset)
     chosen = reading.frame_indices(frames)
     group, traits = group_of(dataset, reading.group_by), header_traits(dataset)
-    patient_known = reading.group_by == "patient" and not is_placeholder(
-        element_text(dataset, KEYS["patient"])
-    )
+    patient_known = knows_patient(dataset, reading.group_by)
     for frame, stored in zip(chosen, _decode_frames(dataset, decoder, chosen, frames), strict=True):
         shown = _gray_or_rgb(dataset, frame, stored, reading)
         yield ReadImage(
@@ -98,6 +96,11 @@ def group_of(dataset: "Dataset", group_by: str) -> str:
     names = list(KEYS)
     values = (element_text(dataset, KEYS[name]) for name in names[names.index(group_by) :])
     return next((value for value in values if not is_placeholder(value)), "")
+
+
+def knows_patient(dataset: "Dataset", group_by: str) -> bool:
+    """Whether `group_of` is a patient, not a study or series."""
+    return group_by == "patient" and not is_placeholder(element_text(dataset, KEYS["patient"]))
 
 
 def spacing_of(dataset: "Dataset", frame: int) -> tuple[float, float] | None:

@@ -12,7 +12,7 @@ HERE = Path(__file__).resolve().parent
 sys.path[:0] = [str(HERE), str(HERE.parent)]  # for `targets`, and for `synthetic`
 
 from mutants import limit_memory, mutate_file  # noqa: E402
-from targets import TARGETS, Target  # noqa: E402
+from targets import SECRET, TARGETS, Target  # noqa: E402
 
 from mednet_bench.core.errors import UserError  # noqa: E402
 
@@ -37,6 +37,7 @@ def fuzz(name: str, target: Target, folder: Path, cases: int) -> dict[str, int]:
         except UserError as error:
             named = [part.name for part in folder.rglob("*") if part.name in str(error)]
             assert named or "'cells'" in str(error), f"names no file: {error}"
+            assert SECRET not in str(error), f"quotes a cell: {error}"
             outcomes["refused"] += 1
         except BaseException:
             print(f"case {case} of {name}: {path}", file=sys.stderr)  # the mutant stays there

@@ -151,6 +151,21 @@ def arrays(content: bytes, rng: Rng) -> bytes:
     return packed.getvalue()
 
 
+def workbook(content: bytes, rng: Rng) -> bytes:
+    """Flip bytes of a member of an Excel file, whose checksums stay right, or leave it out."""
+    with zipfile.ZipFile(io.BytesIO(content)) as old:
+        members = {name: old.read(name) for name in old.namelist()}
+    name = list(members)[rng.integers(len(members))]
+    changed = flip_bytes(members.pop(name), rng)
+    if rng.random() < 0.9:
+        members[name] = changed
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, "w") as new:
+        for each, data in members.items():
+            new.writestr(each, data)
+    return packed.getvalue()
+
+
 def npy_bytes(array: np.ndarray) -> bytes:
     """Return an array as .npy bytes, pickled if it has objects."""
     file = io.BytesIO()
@@ -171,7 +186,7 @@ def tensors(content: bytes, rng: Rng) -> bytes:
 
 
 BY_SUFFIX: dict[str, Callable[[bytes, Rng], bytes]] = {
-    ".toml": toml, ".csv": table, ".json": tree, ".npz": arrays, ".safetensors": tensors,
+    ".toml": toml, ".csv": table, ".xlsx": workbook, ".json": tree, ".npz": arrays, ".safetensors": tensors,
 }  # fmt: skip
 
 

@@ -22,6 +22,8 @@ from mednet_bench.benchmark.corpus.source_args import open_sources
 from mednet_bench.benchmark.schema.plan import read_plan
 from mednet_bench.reports.analysis.load_report_input import load_report_input
 from mednet_bench.reports.analysis.verdicts import compute_verdicts
+from mednet_bench.tasks.from_files.card_draft import DraftAnswers, draft_card
+from mednet_bench.tasks.from_files.find import list_task_files
 from mednet_bench.tasks.from_files.prepared import prepare_task
 from mednet_bench.tasks.from_files.source import FilesSource
 from mednet_bench.tasks.local_cards import local_task
@@ -60,7 +62,20 @@ seed = 3
 [reader]
 frames = 1
 """
+TABLES = """
+[files]
+table = ["ids.csv", "people.csv"]
+path_column = "film"
+path_pattern = "images/*/{id}.png"
+label_column = "finding"
+label_separator = ";"
+label_map = {"b, maybe" = "b", "*" = "a"}
+split_column = "set"
+patient_column = "case"
+"""
 SIDE, COUNT = 16, 24
+SECRET = "MUSTERMANN"
+"""Planted in cells; no error may quote it."""
 
 
 @dataclass(frozen=True)
@@ -118,6 +133,37 @@ def load_files(folder: Path) -> None:
     task = local_task(folder / "card.toml")
     if isinstance(task.source, FilesSource) and not task.source.missing(SIDE, DataLocations()):
         prepare_task(task.source.spec, SIDE, jobs=1)
+
+
+def make_tables(folder: Path) -> None:
+    """Write ids without suffix, a table of patients, an Excel file and a card that joins two tables."""
+    from openpyxl import Workbook
+
+    make_images(folder)
+    (folder / "table.csv").unlink()
+    words = ("a", "B", "b, maybe", "c")
+    rows = [
+        (str(n), f"{SECRET}{n // 2}", words[n % 4], f"{SECRET} fell", ("train", "test")[n > 15])
+        for n in range(COUNT)
+    ]
+    people = [(f"{SECRET}{n}", "FM"[n % 2]) for n in range(COUNT // 2)]
+    head = ("film", "case", "finding", "report", "set")
+    for name, lines in (("ids.csv", [head, *rows]), ("people.csv", [("case", "sex"), *people])):
+        with (folder / name).open("w", newline="") as file:
+            csv.writer(file, lineterminator="\n").writerows(lines)
+    book = Workbook()
+    for row in (head, *rows):
+        book.worksheets[0].append(row)
+    book.save(folder / "book.xlsx")
+    (folder / "card.toml").write_text(FACTS + TABLES)
+
+
+def load_tables(folder: Path) -> None:
+    task = local_task(folder / "card.toml")
+    if isinstance(task.source, FilesSource) and not task.source.missing(SIDE, DataLocations()):
+        list_task_files(task.source.spec)
+    for tables in (("ids.csv", "people.csv"), ("book.xlsx",)):
+        draft_card(folder, DraftAnswers(tables=tables))
 
 
 def make_sources(folder: Path) -> None:
@@ -179,6 +225,7 @@ def load_run(folder: Path) -> None:
 TARGETS = {
     "npz": Target(make_npz, ("cells.npz", "card.toml"), load_npz),
     "files": Target(make_files, ("table.csv", "card.toml", "images/a/0.png"), load_files),
+    "tables": Target(make_tables, ("ids.csv", "people.csv", "book.xlsx", "card.toml"), load_tables),
     "sources": Target(
         make_sources, ("table.csv", "table.toml", "folder.toml", "images/b/1.png"), load_sources
     ),

@@ -19,6 +19,7 @@ OPTIONAL = (
     "idc_index",
     "idc_index_data",
     "nibabel",
+    "openpyxl",
     "pyarrow",
     "pylibjpeg",
     "scikit_posthocs",

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from ....core.clock import utc_now
 from ....core.errors import UserError
-from ....core.toml_files import read_toml
+from ....tasks.card import is_card_path, read_card_name
 from ....tasks.catalog import catalog, fetch_tasks, require_tasks, select_tasks
 from ....tasks.data_paths import data_locations
 from ....tasks.images.bit_depth import Levels, to_uint8
@@ -60,9 +60,9 @@ def _targets(wanted: LeakageRequest, places: DataLocations) -> tuple[Task, ...]:
     """Find the tasks, sources for pretraining included, since their splits can leak as well."""
     cards = [Path(path) for path in wanted.request.task_file]
     name = wanted.target
-    if name.endswith(".toml"):
+    if is_card_path(name):
         cards.append(Path(name).expanduser())
-        name = str(read_toml(cards[-1]).get("name", ""))
+        name = read_card_name(cards[-1])
     known = catalog(places, cards)
     return (known[name],) if name in known else select_tasks(name, known, places, wanted.request.size)
 

@@ -52,11 +52,11 @@ def leakage_command(values: ParsedValues) -> int:
     that ignore what an image shows. Exit code 3 with --strict if a split leaks.
     """
     names = ("size", "data_root", "task_file", "download")
-    request = RunConfig(**{name: values[name] for name in names})
+    request = RunConfig(tasks=values["task"], **{name: values[name] for name in names})
     run, outcome = values["run"], leakage.outcome
     folder = values["out"] or (run / outcome.LEAKAGE_FOLDER if run else Path(outcome.LEAKAGE_FOLDER))
     audits = []
-    search = leakage.audit.LeakageRequest(values["task"], request, values["pictures"])
+    search = leakage.audit.LeakageRequest(",".join(request.tasks), request, values["pictures"])
     for audit in leakage.audit.audit_leakage(search):
         audits.append(audit)
         outcome.write_leakage(folder, audit)

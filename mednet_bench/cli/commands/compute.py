@@ -71,7 +71,7 @@ def _parity_params() -> list[click.Parameter]:
         click.Argument(["study"]),
         options.field_option("tasks", default=None, help=tasks),
         options.field_option("archs", default=None, help=archs),
-        options.field_option("size"),
+        options.field_option("size", default="28", show_default=True),
         options.field_option("seeds", default="0..2", show_default=True),
         click.Option(["--out"], default="", help="Run directory; runs/parity-STUDY by default."),
         click.Option(["--imagenet"], type=options.PATH, help=weights),

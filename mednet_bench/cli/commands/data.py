@@ -1,5 +1,7 @@
 """`ls`, `info`, `download` and `doctor`: the commands that show or fetch data."""
 
+from pathlib import Path
+
 import click
 
 from ... import baselines, cli, tasks
@@ -32,7 +34,8 @@ def ls_command(values: ParsedValues) -> int:
 def info_command(values: ParsedValues) -> int:
     """Show a task's card and files, or an init's card.
 
-    NAME is a task, a public checkpoint (zoo/NAME), or a tag of timm's weights (imagenet/TAG).
+    NAME is a task or its card (.toml), a public checkpoint (zoo/NAME), or a tag of timm's weights
+    (imagenet/TAG).
     """
     name, root = values["name"], values["data_root"]
     if show.inits.is_init_card(name):
@@ -42,6 +45,8 @@ def info_command(values: ParsedValues) -> int:
             echo(show.inits.init_card(name, root))
         return 0
     wanted = name, root, values["task_file"]
+    if tasks.card.is_card_path(name):
+        wanted = tasks.card.read_card_name(Path(name)), root, (*values["task_file"], name)
     if values["format"] == "json":
         echo_json(show.tasks.task_card_facts(*wanted))
     else:
@@ -108,7 +113,7 @@ DATA_COMMANDS = (
     BenchCommand(info_command, [_NAME, *_DATA], "mednet-bench info dermamnist"),
     BenchCommand(
         download_command,
-        [_NAMES, field_option("size"), data_root_option()],
+        [_NAMES, field_option("size", default="28", show_default=True), data_root_option()],
         "mednet-bench download breastmnist retinamnist --size 64 --data-root data",
     ),
     BenchCommand(doctor_command, [data_root_option(), format_option("json")], "mednet-bench doctor"),

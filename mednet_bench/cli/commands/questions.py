@@ -1,5 +1,6 @@
 """The questions of `task new` at a terminal, each with an answer to accept."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,6 @@ from ...core.errors import one_line
 from ...tasks import from_files
 from .command import say
 
-NO_ANSWER = "none"
 QUESTIONS = {
     "title": "What are these images? One line for reports",
     "modality": "How were they made: x-ray, ct, mri, ultrasound, oct, fundus, dermoscopy, histopathology, "
@@ -22,27 +22,26 @@ QUESTIONS = {
 
 
 def ask_questions(
-    folder: Path, draft: "from_files.card_draft.CardDraft"
+    folder: Path,
+    draft: "from_files.card_draft.CardDraft",
+    answers: "from_files.card_draft.DraftAnswers",
 ) -> "from_files.card_draft.CardDraft":
     """Ask for what a draft could not find out; an empty answer accepts the one in brackets.
 
     Args:
-        folder: of the images; with another label column it is drafted again.
+        folder: of the images; it is drafted again after an answer that changes the draft.
         draft: the first one.
+        answers: what the command line says.
     """
-    columns: dict[str, str] = {}
-    if len(draft.labels) > 1:
-        columns["label_column"] = _ask_column("Which column says what an image shows", draft.labels)
-    patients = [name for name in draft.patients if name != columns.get("label_column")]
-    if patients:
-        patient = _ask_column("Which column tells the patients apart", (NO_ANSWER, *patients))
-        columns |= {} if patient == NO_ANSWER else {"patient_column": patient}
-    draft = from_files.card_draft.draft_card(folder, columns) if columns else draft
+    while choice := next((c for c in draft.choices if c.options and c.key not in answers.chosen), None):
+        answer = _ask_option(choice.question, choice.options)
+        answers = replace(answers, chosen={**answers.chosen, choice.key: answer})
+        draft = from_files.card_draft.draft_card(folder, answers)
     _ask_facts(draft.content)
     return draft
 
 
-def _ask_column(question: str, names: tuple[str, ...]) -> str:
+def _ask_option(question: str, names: tuple[str, ...]) -> str:
     choices = dict(zip(map(one_line, names), names, strict=True))
     default = one_line(names[0])
     return choices[click.prompt(question, type=click.Choice([*choices]), default=default, err=True)]
@@ -57,5 +56,5 @@ def _ask_facts(content: dict[str, Any]) -> None:
         answer = click.prompt(question, default=one_line(content[key]), err=True).strip()
         content[key] = answer or content[key]
     parents = "Public data sets that they were taken from, with commas between"
-    names = [name.strip() for name in click.prompt(parents, default=NO_ANSWER, err=True).split(",")]
-    content["parents"] = [name for name in names if name not in ("", NO_ANSWER)]
+    names = [name.strip() for name in click.prompt(parents, default="none", err=True).split(",")]
+    content["parents"] = [name for name in names if name not in ("", "none")]

@@ -18,58 +18,46 @@ from .questions import ask_questions
 def new_command(values: ParsedValues) -> int:
     """Draft the card of FOLDER.
 
-    FOLDER holds a table (CSV, Parquet) that lists its files, or a folder per class. What the files contain
-    is filled in; questions are asked only at a terminal.
+    FOLDER holds a table (CSV, Excel, Parquet) that lists its files or patients, or a folder per class. What
+    the files contain is filled in; questions are asked only at a terminal. Every decision is printed.
     """
     folder: Path = values["folder"]
-    draft = from_files.card_draft.draft_card(folder)
+    answers = from_files.card_draft.DraftAnswers(tables=values["table"])
+    draft = from_files.card_draft.draft_card(folder, answers)
     card = folder / f"{draft.content['name']}.toml"
     if card.exists() and not values["force"]:
         raise UserError(f"{card} exists: pass --force to overwrite it, or check it with validate.")
     if sys.stdin.isatty():
-        draft = ask_questions(folder, draft)
+        draft = ask_questions(folder, draft, answers)
     content = draft.content
     write_bytes(card, tomli_w.dumps(content).encode())
     unknown = [key for key, value in content.items() if value == from_files.card_draft.UNKNOWN_MODALITY]
     if unknown:
         say(f"not known, please fill in: {', '.join(unknown)}")
-    for doubt in _list_doubts(draft):
-        say(doubt)
+    for decision, change in _list_decisions(draft):
+        say(f"decision: {decision}; change: edit {change}" if change else f"decision: {decision}")
     echo(one_line(f"{card}: {content['kind']}, {len(content['classes'])} classes, {content['variant']}"))
     echo(one_line(f"next: mednet-bench validate {card}"))
     return 0
 
 
-def _list_doubts(draft: "from_files.card_draft.CardDraft") -> list[str]:
-    """List what a person should check: what the labels are, and how patients are known."""
+def _list_decisions(draft: "from_files.card_draft.CardDraft") -> list[tuple[str, str]]:
+    """List what was decided, each with the keys of the card that change it, or "" where it says so itself."""
     files, classes = draft.content["files"], draft.content["classes"]
-    doubts = list(draft.splits)
-    if len(draft.labels) > 1:
-        others = ", ".join(name for name in draft.labels if name != files["label_column"])
-        doubts.append(
-            f"the label is taken from '{files['label_column']}': else say label_column ({others}); a column "
-            "such as sex or scanner goes into subgroups"
-        )
-    if "label_columns" in files:
-        doubts.append(
-            f"each column of 0 and 1 is taken for a class ({', '.join(classes)}): else say label_column, "
-            "classes and kind"
-        )
-    if "table" not in files:
-        doubts.append(
-            f"each folder is taken for a class ({len(classes)}): else add a table with a row per file"
-        )
-    if draft.content["kind"] == "multiclass" and from_files.card_draft.are_grades(classes):
-        doubts.append('the classes are numbers: if they are grades, say kind = "ordinal"')
+    found = [(each.decision, each.change) for each in draft.choices if each.key != "patient_column"]
+    found += [(clause, "") for clause in draft.splits]
+    if draft.content["kind"] == "multiclass" and from_files.label_words.are_grades(classes):
+        found.append(("the classes are numbers without an order", 'kind (if they are grades, say "ordinal")'))
     if not files.keys() & {"patient_column", "study_column"}:
-        perhaps = f"; patient_column, if it is {' or '.join(draft.patients)}" if draft.patients else ""
-        cure = f"those of DICOM headers are used; else say in [files]: group_pattern{perhaps}"
-        doubts.append(f"no column of patients: {cure}")
-    if draft.color_note:
-        doubts.append(draft.color_note)
-    if draft.patient_doubt:
-        doubts.append(draft.patient_doubt)
-    return doubts
+        patients = draft.options("patient_column")[1:]
+        perhaps = f", or patient_column, if it is {' or '.join(patients)}" if patients else ""
+        found.append(
+            (
+                "no column of patients, so that those of DICOM headers are used",
+                f"group_pattern in [files]{perhaps}",
+            )
+        )
+    return [*found, *((clause, "") for clause in (draft.color_note, draft.patient_doubt) if clause)]
 
 
 def validate_command(values: ParsedValues) -> int:
@@ -81,7 +69,12 @@ def validate_command(values: ParsedValues) -> int:
     return 0
 
 
-_NEW = [click.Argument(["folder"], type=PATH), flag_option("--force", "Overwrite an existing card.")]
+_TABLE = "Table in FOLDER that lists the files; pass two to append or join them."
+_NEW = [
+    click.Argument(["folder"], type=PATH),
+    click.Option(["--table"], multiple=True, metavar="FILE", help=_TABLE),
+    flag_option("--force", "Overwrite an existing card."),
+]
 _VALIDATE = [
     click.Argument(["card"], type=PATH),
     option("--size", "Size of the prepared images in pixels.", default=28, type=click.IntRange(8, 4096)),

@@ -67,9 +67,41 @@ def test_files_are_decoded_once(ward: Path, monkeypatch: pytest.MonkeyPatch) -> 
     loaded(ward / "ward.toml")
     monkeypatch.setattr(preparing, "decode_all", None)
     loaded(ward / "ward.toml")
-    (ward / "labels.csv").write_text((ward / "labels.csv").read_text().replace(",F", ",M", 1))
+    path = next(ward.rglob("*.dcm"))
+    path.write_bytes(path.read_bytes() + b"\0")
     with pytest.raises(TypeError):
         loaded(ward / "ward.toml")
+
+
+@pytest.mark.parametrize("patients", ['patient_column = "patient"', 'study_column = "label"', ""])
+def test_new_splits_and_labels_take_the_images_that_were_decoded(
+    ward: Path, monkeypatch: pytest.MonkeyPatch, patients: str
+) -> None:
+    card, text = ward / "ward.toml", (ward / "ward.toml").read_text()
+    loaded(card)
+    (ward / "labels.csv").write_text((ward / "labels.csv").read_text().replace(",F", ",M", 1))
+    card.write_text(text.replace('patient_column = "patient"', patients) + "[split]\nseed = 3\n")
+    with monkeypatch.context() as changed:
+        changed.setattr(preparing, "decode_all", None)
+        again = loaded(card)
+    source = local_task(card).source
+    assert isinstance(source, FilesSource)
+    manifest = preparing.prepare_task(source.spec, 16).manifest
+    monkeypatch.setenv("MEDNET_BENCH_CACHE", str(ward.parent / "another"))
+    anew = loaded(card)
+    assert preparing.prepare_task(source.spec, 16).manifest == manifest
+    for name, split in anew.items():
+        assert (again[name].images == split.images).all() and again[name].images.dtype == split.images.dtype
+        assert (again[name].labels == split.labels).all() and (
+            again[name].columns["sex"] == split.columns["sex"]
+        ).all()
+        for trait, values in split.traits.items():
+            stored = again[name].traits[trait]
+            if values.dtype.kind == "f":
+                np.testing.assert_array_equal(values, stored)
+            else:  # pseudonyms of another salt
+                pairs = set(zip(values.tolist(), stored.tolist(), strict=True))
+                assert len(pairs) == len(set(values.tolist())) == len(set(stored.tolist()))
 
 
 def test_processes_give_what_one_gives(ward: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -93,6 +125,8 @@ def test_folders_are_classes_and_headers_know_the_patients(ward: Path) -> None:
     splits = loaded(card)
     assert [len(np.unique(split.groups)) for split in splits.values()] == [12, 4, 4]
     (ward.parent / "folders" / "other").mkdir()
+    assert len(loaded(card)["train"]) == 24, "a folder without images is no class"
+    (ward.parent / "folders" / "other" / "x.dcm").touch()
     assert "differ (1 called otherwise)" in refusal(card)
 
 
@@ -135,7 +169,7 @@ def test_several_labels_and_tables_of_any_kind(tmp_path: Path, separator: str) -
 
 
 WRONG: dict[str, tuple[Callable[[list[list[str]]], object], str]] = {
-    "label missing": (lambda rows: rows[3].__setitem__(1, "NaN"), "line 5: it has no label (1 of 40 rows"),
+    "no label": (lambda rows: [row.__setitem__(1, "NaN") for row in rows], "no row has a label ('NaN' and"),
     "label unknown": (lambda rows: rows[3].__setitem__(1, "il"), "line 5: its label is none of the card's"),
     "one class": (lambda rows: [row.__setitem__(1, "ill") for row in rows], "of the class 'ill'"),
     "row twice": (lambda rows: rows.append(rows[0]), "line 42: it names the same file as line 2"),

@@ -7,7 +7,13 @@ from pathlib import Path
 import pytest
 
 from mednet_bench.core.errors import UserError
-from mednet_bench.tasks.from_files.folders import class_folders, files_below, images_below
+from mednet_bench.tasks.from_files.folders import (
+    class_folders,
+    classes_in,
+    empty_folders,
+    files_below,
+    images_below,
+)
 
 
 def test_images_are_found_at_any_depth_and_what_lies_beside_them_is_not(tmp_path: Path) -> None:
@@ -26,6 +32,15 @@ def test_images_are_found_at_any_depth_and_what_lies_beside_them_is_not(tmp_path
     assert class_folders(tmp_path) == ("a", "b")
     assert list(images_below(tmp_path)) == ["a/1.png", "a/at 3\u202fPM.png", "a/deep/IM0"]
     assert list(files_below(tmp_path, "b")) == ["b/DICOMDIR", "b/T.DB", "b/link"]
+
+
+@pytest.mark.parametrize("tool", ["__MACOSX", ".ipynb_checkpoints", "@eaDir", "$RECYCLE.BIN", "lost+found"])
+def test_folders_of_tools_are_neither_classes_nor_images(tmp_path: Path, tool: str) -> None:
+    for name in ("grade 10", "grade 9", "empty", tool, f"grade 9/{tool}"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / ("x.txt" if name == "empty" else "x.png")).touch()
+    assert classes_in(tmp_path) == ("grade 10", "grade 9") and empty_folders(tmp_path) == 1
+    assert list(images_below(tmp_path)) == ["grade 10/x.png", "grade 9/x.png"]
 
 
 def test_names_and_folders_that_cannot_be_read_are_refused(tmp_path: Path) -> None:

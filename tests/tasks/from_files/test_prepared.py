@@ -89,16 +89,19 @@ def test_what_was_touched_or_moved_is_kept_once(ward: Path, cache: Path) -> None
 
 def test_leftovers_of_a_killed_run_are_removed_and_damage_is_reported(ward: Path, cache: Path) -> None:
     folder = ready(ward / "ward.toml").folder.path
-    [note] = list((cache / "files").glob("*.json"))
+    notes = list((cache / "files").glob("*.json"))  # of the state of the card, and of the decoded files
+    note = notes[0]
     half, other, busy = (note.with_name(f"{name}.preparing") for name in (note.stem, "other", "busy"))
     for left in (half, other, busy):  # `other` is of a card that was changed since
         (left / "arrays").mkdir(parents=True)
-    note.unlink()
+    for each in notes:
+        each.unlink()
     with claim_lock(busy.with_suffix(".lock")):
         assert ready(ward / "ward.toml").folder.path == folder
     assert not half.exists() and not other.exists() and busy.exists()
     for damage in ("", "no note"):
-        note.write_text(damage)
+        for each in notes:
+            each.write_text(damage)
         assert ready(ward / "ward.toml").folder.path == folder
     (folder / "test_images.npy").write_bytes(b"no array")
     with pytest.raises(UserError, match="is damaged: delete it"):

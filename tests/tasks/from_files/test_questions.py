@@ -82,18 +82,20 @@ def test_accepting_every_default_equals_a_run_without_a_terminal(folder: Path) -
     (folder / "my-gray.toml").unlink()
     silent, drafted = asked(folder, None)
     assert agreed == drafted and "[" not in silent.replace("[files]", "")
-    assert "the label is taken from 'view': else say label_column (finding, chart)" in silent
+    words = "decision: the label is taken from 'view'; change: edit label_column in [files] (finding, chart)"
+    assert words in silent
     assert "patient_column, if it is chart" in silent
     assert "not known, please fill in: modality, license" in silent
 
 
 def test_a_measurement_is_no_patient_and_a_usual_name_leaves_no_doubt(folder: Path) -> None:
     found = draft_card(folder)
-    assert (found.labels, found.patients) == (("view", "finding", "chart"), ("chart",))
+    assert found.options("label_column") == ("view", "finding", "chart")
+    assert found.options("patient_column") == ("none", "chart")
     table = folder / "list.csv"
     table.write_text(table.read_text().replace("chart", "Patient ID").replace("finding", "Diagnosis"))
     found = draft_card(folder)
-    assert (found.labels, found.patients) == ((), ())
+    assert found.options("label_column") == found.options("patient_column") == ()
     assert found.content["files"]["patient_column"] == "Patient ID"
 
 
@@ -116,22 +118,59 @@ def test_classes_that_are_numbers_stand_in_the_order_of_numbers(folder: Path) ->
     table.write_text("\n".join(a + b for a, b in zip(lines, [",label", *grades], strict=True)))
     said, card = asked(folder, None)
     assert card["classes"] == [str(grade) for grade in range(12)]
-    assert 'if they are grades, say kind = "ordinal"' in said
+    assert 'change: edit kind (if they are grades, say "ordinal")' in said
 
 
-def test_a_class_called_none_is_said_to_count_as_nothing(folder: Path) -> None:
+def test_the_word_none_is_a_class_where_there_is_one_other_and_else_no_label(folder: Path) -> None:
     table = folder / "list.csv"
-    table.write_text(re.sub("little|some", "none", table.read_text()).replace("finding", "label"))
-    with pytest.raises(
-        UserError, match="holds 1 classes: two at least are needed; 'NaN' and 'none' count as"
+    rows = table.read_text().replace("finding", "label")
+    table.write_text(rows.replace("little", "none"))
+    said, card = asked(folder, None)
+    assert card["classes"] == ["much", "some"]
+    assert "decision: 9 of 24 rows have no label and are left out ('NaN' and 'none' count as nothing)" in said
+    table.write_text(re.sub("little|some", "None", rows))
+    (folder / "my-gray.toml").unlink()
+    said, card = asked(folder, None)
+    assert card["classes"] == ["None", "much"]
+    assert (
+        "decision: the word none in 'label' is taken for a class; change: edit classes, or label_map" in said
+    )
+
+
+def test_separator_spelling_and_table_are_asked(folder: Path) -> None:
+    table = folder / "list.csv"
+    rows = (
+        table.read_text()
+        .replace("little", "Some;much")
+        .replace("finding", "label")
+        .replace("chart", "patient")
+    )
+    table.write_text(rows)
+    (folder / "other.csv").write_text(rows.replace("Some;much", "x"))
+    answers = ["other.csv", *[""] * FACTS]
+    _, card = asked(folder, "\n".join(answers) + "\n")
+    assert card["files"]["table"] == "other.csv" and card["classes"] == ["much", "some", "x"]
+    (folder / "my-gray.toml").unlink()
+    said, card = asked(folder, "\n".join(["list.csv", "yes", "no", *[""] * FACTS]) + "\n")
+    assert "Does ';' separate several labels of an image" in said
+    assert card["kind"] == "multilabel" and card["classes"] == ["Some", "much", "some"]
+    assert card["files"]["label_separator"] == ";"
+    (folder / "my-gray.toml").unlink()
+    said, card = asked(folder, None)
+    assert card["classes"] == ["Some", "much"], "in the most frequent spelling, of equal ones the first"
+    lines = [line for line in said.splitlines() if line.startswith("decision: ")]
+    for word in (
+        "of 2 tables list.csv is taken",
+        "';' separates several labels",
+        "differ only by case or blanks",
     ):
-        draft_card(folder)
+        assert sum(word in line and "; change: edit " in line for line in lines) == 1, word
 
 
 def test_a_file_that_is_gone_does_not_hide_the_column_of_paths(folder: Path) -> None:
     (folder / "0.png").unlink()  # `validate` names its line
     assert draft_card(folder).content["files"]["path_column"] == "file"
     table = folder / "list.csv"
-    table.write_text(table.read_text().replace(".png", ".jpg"))
+    table.write_text(table.read_text().replace(".png", "x.jpg"))
     with pytest.raises(UserError, match="no column names files that lie in"):
         draft_card(folder)

@@ -141,7 +141,7 @@ def test_a_column_that_looks_like_splits_and_is_not_used_is_named(tmp_path: Path
     card = folder / "my-scans.toml"
     assert "split_column" not in card.read_text() and 'label_column = "finding"' in card.read_text()
     found = draft_card(folder)
-    assert name not in (*found.labels, *found.patients)
+    assert name not in (*found.options("label_column"), *found.options("patient_column"))
     assert f"warning     the column '{name}' looks like splits and is not used" in said_of(card)
 
 
