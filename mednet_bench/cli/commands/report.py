@@ -1,4 +1,4 @@
-"""`report`, `leaderboard`, `verdicts`, `compare`, `regress`, `calibrate`: commands that read records."""
+"""`report`, `leaderboard`, `verdicts`, `predictions`, `compare`, ...: commands that read records."""
 
 import io
 import sys
@@ -60,6 +60,21 @@ def verdicts_command(values: ParsedValues) -> int:
         echo_json(pages.verdict_board.verdict_facts(runs, margin, metric))
     else:
         echo(pages.verdict_board.verdict_board(runs, margin, values["format"], metric), nl=False)
+    return 0
+
+
+def predictions_command(values: ParsedValues) -> int:
+    """Write the score of every test image by init and seed of one run to a CSV file.
+
+    Files, labels and pseudonyms of patients stay on this machine: no other command reads the file, and it
+    belongs into no publication.
+    """
+    path = values["to"]
+    if path.exists() and not values["force"]:
+        raise UserError(f"{path} exists: name another file, or pass --force to replace it.")
+    wanted = pages.board.BoardRequest(values["protocol"] or (), values["fraction"] or ())
+    write_bytes(path, pages.predictions_csv.predictions_csv(values["run"], wanted).encode())
+    echo(one_line(f"{path}: it names files and patients' pseudonyms, so keep it on this machine"))
     return 0
 
 
@@ -140,8 +155,7 @@ _REPORT = [
 _FORMAT = format_option(
     "markdown", "csv", "json", "latex", text="Format of the table; latex needs the package booktabs."
 )
-_LEADERBOARD = [
-    _RUNS,
+_SHOWN = [
     field_option("protocols", "protocol", default=None, help="Show only these protocols, comma-separated."),
     field_option(
         "fractions",
@@ -149,8 +163,13 @@ _LEADERBOARD = [
         default=None,
         help="Show only these fractions of the labels, comma-separated.",
     ),
-    _METRIC,
-    _FORMAT,
+]
+_LEADERBOARD = [_RUNS, *_SHOWN, _METRIC, _FORMAT]
+_PREDICTIONS = [
+    click.Argument(["run"], type=PATH),
+    click.Option(["--to"], type=FILE, required=True, help="CSV file to write; it stays on this machine."),
+    *_SHOWN,
+    flag_option("--force", "Replace an existing file."),
 ]
 _COMPARE = [click.Argument(["run_a"], type=PATH), click.Argument(["run_b"], type=PATH), _METRIC]
 _REGRESS = [
@@ -179,6 +198,9 @@ REPORT_COMMANDS = (
         verdicts_command,
         [_RUNS, field_option("margin"), judged_metric_option(), _FORMAT],
         "mednet-bench verdicts runs/latest --format json",
+    ),
+    BenchCommand(
+        predictions_command, _PREDICTIONS, "mednet-bench predictions runs/latest --to predictions.csv"
     ),
     BenchCommand(compare_command, _COMPARE, "mednet-bench compare runs/before runs/after"),
     BenchCommand(regress_command, _REGRESS, "mednet-bench regress runs/latest --against baseline.json"),
