@@ -17,7 +17,8 @@ from .board import BoardRequest, choose_rows_shown
 from .csv_table import spreadsheet_safe
 
 PREDICTION_COLUMNS = (
-    "task", "arch", "protocol", "size", "input_size", "fraction", "split", "image", "file", "label", "patient",
+    "task", "arch", "protocol", "size", "input_size", "fraction", "split", "image", "file", "label",
+    "patient",
 )  # fmt: skip
 """Columns before the scores."""
 
@@ -48,7 +49,7 @@ def predictions_csv(folder: Path, wanted: BoardRequest) -> str:
 def _block_frame(results: ReportInput, rows: Sequence[LeaderboardRow]) -> pd.DataFrame | None:
     """Return the lines of one task and setting; None where no predictions can be read."""
     facts, first = results.tasks.get(rows[0].task), None
-    scores: dict[str, NDArray[np.float32]] = {}
+    scores: dict[str, NDArray[np.float64]] = {}
     for row in rows:
         for seed, key in zip(row.seeds, row.keys, strict=True):
             stored = read_predictions(results.prediction_files(key))
@@ -66,10 +67,11 @@ def _block_frame(results: ReportInput, rows: Sequence[LeaderboardRow]) -> pd.Dat
 
 def _score_columns(
     name: str, stored: StoredPredictions, classes: Sequence[str], binary: bool
-) -> dict[str, NDArray[np.float32]]:
+) -> dict[str, NDArray[np.float64]]:
+    exact = stored.scores.astype(float)  # a shorter text would break ties
     if binary:
-        return {name: stored.scores[:, 1]}
-    return {f"{name}: {label}": stored.scores[:, place] for place, label in enumerate(classes)}
+        return {name: exact[:, 1]}
+    return {f"{name}: {label}": exact[:, place] for place, label in enumerate(classes)}
 
 
 def _image_columns(

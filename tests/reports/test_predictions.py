@@ -28,7 +28,8 @@ def test_scores_and_labels_are_those_of_the_archives(tmp_path: Path, folds: int)
     assert len(found) == 300 and set(found.fraction) == {1.0} and set(found.split) == {"test"}
     row = next(r for r in load_report_input([tmp_path]).rows if (r.init, r.fraction) == ("scratch", 1.0))
     kept = [RecordStore(tmp_path).read_predictions(key) for key in row.keys[2].split("+")]
-    scores, labels = (np.concatenate([part[name] for part in kept]) for name in ("scores", "labels"))
+    scores = np.concatenate([part["scores"] for part in kept]).astype(float)
+    labels = np.concatenate([part["labels"] for part in kept]).astype(int)
     order = np.argsort(np.concatenate([part["rows"] for part in kept])) if folds else slice(None)
     np.testing.assert_allclose(found["scratch seed 2"], scores[order, 1], rtol=1e-6)
     assert found.label.tolist() == np.array(["benign", "malignant"])[labels[order]].tolist()
@@ -38,7 +39,7 @@ def test_scores_and_labels_are_those_of_the_archives(tmp_path: Path, folds: int)
 
 def test_an_absent_fraction_is_refused_and_a_file_is_not_replaced(tmp_path: Path):
     write_run(tmp_path / "run", Grid(tasks=("breastmnist",), fractions=(1.0,), seeds=(0,)))
-    with pytest.raises(UserError, match="no result with --fraction 0.2"):
+    with pytest.raises(UserError, match=r"no result with --fraction 0\.2"):
         table(tmp_path / "run", (), (0.2,))
     path, called = tmp_path / "p.csv", ["predictions", str(tmp_path / "run"), "--to", str(tmp_path / "p.csv")]
     CliRunner().invoke(cli, called, standalone_mode=False, catch_exceptions=False)

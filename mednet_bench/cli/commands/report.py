@@ -29,7 +29,8 @@ from .command import BenchCommand, ParsedValues, echo, echo_json, format_option
 
 def report_command(values: ParsedValues) -> int:
     """Write the HTML and Markdown report of one or several runs."""
-    report = pages.build.build_report(values["runs"], values["to"], values["margin"])
+    prevalence = values["prevalence"] or 0.0
+    report = pages.build.build_report(values["runs"], values["to"], values["margin"], prevalence)
     print_results(report.results, report.html)
     if values["open"]:
         webbrowser.open(report.html.resolve().as_uri())
@@ -150,6 +151,11 @@ _REPORT = [
         ["--to"], type=PATH, help="Folder to write; RUN/report by default, needed for several runs."
     ),
     field_option("margin"),
+    click.Option(
+        ["--prevalence"],
+        type=click.FloatRange(0, 1, min_open=True, max_open=True),
+        help="Share of positives for PPV and NPV of binary tasks; by default that of the test set.",
+    ),
     field_option("open"),
 ]
 _FORMAT = format_option(

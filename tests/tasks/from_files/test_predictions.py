@@ -30,7 +30,9 @@ def test_each_line_has_the_file_of_its_label_and_patient(ward: Path, tmp_path: P
         table = {row["path"]: row for row in csv.DictReader(file)}
     assert len(found) == (40 if folds else 8)
     assert [table[name]["label"] for name in found.file] == found.label.tolist()
-    patients = {(table[name]["patient"], number) for name, number in zip(found.file, found.patient)}
+    patients = {
+        (table[name]["patient"], number) for name, number in zip(found.file, found.patient, strict=True)
+    }
     assert len(patients) == found.patient.nunique() == len(found) / 2
     (ward / "ward.toml").unlink()  # the card is gone: the place among the images is left
     command("predictions", out, "--to", path, "--force")
