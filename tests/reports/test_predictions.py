@@ -12,8 +12,10 @@ from synthetic import Grid, write_run
 from mednet_bench.benchmark.schema.records import RecordStore
 from mednet_bench.cli.main import cli
 from mednet_bench.core.errors import UserError
+from mednet_bench.reports.analysis.influence_input import StoredPredictions
 from mednet_bench.reports.analysis.load_report_input import load_report_input
 from mednet_bench.reports.pages.board import BoardRequest
+from mednet_bench.reports.pages.error_sheet import mean_loss
 from mednet_bench.reports.pages.predictions_csv import label_text, predictions_csv
 
 
@@ -54,3 +56,13 @@ def test_an_absent_fraction_is_refused_and_a_file_is_not_replaced(tmp_path: Path
 def test_several_labels_are_joined():
     labels = np.array([[1, 0, 1], [0, 0, 0], [0, 1, 0]])
     assert label_text(labels, ("a", "=b", "c")).tolist() == ["a|c", "", "'=b"]
+
+
+def test_the_loss_is_of_what_is_right():
+    one = StoredPredictions(np.array([1, 0]), np.array([[0.75, 0.25], [0.75, 0.25]]))
+    two = StoredPredictions(np.array([1, 0]), np.array([[0.5, 0.5], [1.0, 0.0]]))
+    loss, right = mean_loss([one, two])
+    np.testing.assert_allclose(loss, [1.5 * np.log(2), np.log(4 / 3) / 2])
+    np.testing.assert_allclose(right, [0.375, 0.875])
+    several = StoredPredictions(np.array([[1, 0]]), np.array([[0.5, 0.5]]))
+    np.testing.assert_allclose(mean_loss([several])[0], [np.log(2)])

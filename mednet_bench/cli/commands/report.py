@@ -24,7 +24,7 @@ from ..options import (
     option,
     read_config_file,
 )
-from .command import BenchCommand, ParsedValues, echo, echo_json, format_option
+from .command import BenchCommand, ParsedValues, echo, echo_json, format_option, say
 
 
 def report_command(values: ParsedValues) -> int:
@@ -76,6 +76,12 @@ def predictions_command(values: ParsedValues) -> int:
     wanted = pages.board.BoardRequest(values["protocol"] or (), values["fraction"] or ())
     write_bytes(path, pages.predictions_csv.predictions_csv(values["run"], wanted).encode())
     echo(one_line(f"{path}: it names files and patients' pseudonyms, so keep it on this machine"))
+    if values["sheets"]:
+        written, without = pages.error_sheet.write_error_sheets(values["run"], wanted, values["sheets"])
+        for name in without:
+            say(f"no sheet of {name}: its images are not your own, gone, or changed since the run")
+        if written:
+            echo(one_line(f"{values['sheets']}: worst errors ({len(written)}), for this machine only"))
     return 0
 
 
@@ -175,6 +181,11 @@ _PREDICTIONS = [
     click.Argument(["run"], type=PATH),
     click.Option(["--to"], type=FILE, required=True, help="CSV file to write; it stays on this machine."),
     *_SHOWN,
+    click.Option(
+        ["--sheets"],
+        type=PATH,
+        help="Folder for sheets of the images with the largest loss, of your own data.",
+    ),
     flag_option("--force", "Replace an existing file."),
 ]
 _COMPARE = [click.Argument(["run_a"], type=PATH), click.Argument(["run_b"], type=PATH), _METRIC]
