@@ -17,7 +17,7 @@ from ...core.files import scratch_folder
 from ..overlap.copies import copies_in, data_identity, without_copies
 from ..pretraining.automatic import pretrain_automatic
 from ..pretraining.mednet_cache import read_pretrain_facts
-from ..schema.plan import Cell, Fold, PlannedCell
+from ..schema.plan import Cell, Fold, PlannedCell, budget_text
 from ..schema.provenance import peak_memory_mb
 from ..schema.records import ContentHashes, ImageCounts, PredictionArrays, Record, RecordStore
 from ..training import subsets
@@ -102,13 +102,14 @@ class CellRunner:
         if isinstance(data, TaskFolds):
             return data.choose_data(cell)
         train, val = data.splits["train"], data.splits["val"]
-        return data, subsets.choose_subset(train, val, cell.fraction, cell.seed, bool(cell.resampled))
+        return data, subsets.choose_subset(train, val, cell.labels, cell.seed, bool(cell.resampled))
 
     def _eval_context(self, cell: Cell) -> EvalContext:
         data, subset = self._choose_data(cell)
         fold = f"-fold{cell.view.index + 1}of{cell.view.folds}" if isinstance(cell.view, Fold) else ""
         # with part of the hash: the data may change between runs into one directory
-        name = f"{cell.task}-{cell.size}px-{cell.fraction:g}-seed{cell.seed}{fold}-{subset.digest[7:15]}"
+        budget = budget_text(cell.fraction).replace(" ", "-")
+        name = f"{cell.task}-{cell.size}px-{budget}-seed{cell.seed}{fold}-{subset.digest[7:15]}"
         subsets.write_manifest(self.resolved.request.folder, name, subset)
         return EvalContext(
             cell=cell,

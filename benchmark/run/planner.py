@@ -348,21 +348,21 @@ def _group_cells(
     folds: int,
     repeats: bool,
 ) -> Iterator[PlannedCell]:
-    """Yield the cells of one (task, arch, init, protocol), for every fraction, seed and fold.
+    """Yield the cells of one (task, arch, init, protocol), for every label budget, seed and fold.
 
     With `repeats`, the seed decides the choice of labels only: where all are used, every further seed has the
     result of the first, and needs its record.
     """
     protocol = PROTOCOLS[group.protocol]
     decisive = (*identities, encode_fields(request.recipe_for(group), protocol.recipe_fields))
-    for fraction in request.fractions:
+    for labels in request.label_budgets:
         first: tuple[str, ...] = ()
         for seed in request.repeat_seeds if folds else request.seeds:
             for view in [Fold(index=index, folds=folds) for index in range(folds)] or [msgspec.UNSET]:
-                cell = msgspec.structs.replace(group, labels=fraction, seed=seed, view=view)
+                cell = msgspec.structs.replace(group, labels=labels, seed=seed, view=view)
                 key = key_of(cell, *decisive, protocol_version=version_of(protocol))
                 yield PlannedCell(cell=cell, key=key, needs=(*needs, *first))
-                if repeats and fraction == 1:
+                if repeats and labels == 1:
                     first = first or (key,)
 
 
@@ -373,9 +373,12 @@ def _longer_cells(
     protocol = PROTOCOLS[made[0].cell.protocol]
     if "passes" not in protocol.recipe_fields:
         return
-    fractions, seeds = {request.fractions[0], request.fractions[-1]}, request.seeds[:LONGER_SEEDS]
+    budgets, seeds = (
+        request.label_budgets[:: max(1, len(request.label_budgets) - 1)],
+        request.seeds[:LONGER_SEEDS],
+    )
     for planned in made:
-        if planned.cell.fraction in fractions and planned.cell.seed in seeds:
+        if planned.cell.labels in budgets and planned.cell.seed in seeds:
             cell = msgspec.structs.replace(planned.cell, longer=LONGER)
             decisive = encode_fields(request.recipe_for(cell), protocol.recipe_fields)
             key = key_of(cell, *identities, decisive, protocol_version=version_of(protocol))

@@ -47,7 +47,7 @@ class TaskFolds:
         if place not in self._drawn:
             self._drawn[place] = self._draw(*place)
         rows, copies = self._drawn[place]
-        subset = choose_fold_subset(self.pool, rows, cell.fraction, cell.seed, bool(cell.resampled))
+        subset = choose_fold_subset(self.pool, rows, cell.labels, cell.seed, bool(cell.resampled))
         return FoldSplits.from_pool(self.whole, self.pool, rows, copies), subset
 
     def _draw(self, view: Fold, seed: int) -> tuple[FoldRows, SplitOverlap]:

@@ -14,7 +14,15 @@ from ...baselines.weights.archs import DEFAULT_ARCH
 from ...core.config_fields import field_meta, normalize
 from ...core.errors import UserError
 from .budget import BUDGETS, STANDARD, is_vision_transformer, vit_rates
-from .plan import BY_BUDGET, TRAINING, Cell, TrainingConfig, fill_by_budget
+from .plan import (
+    BY_BUDGET,
+    TRAINING,
+    Cell,
+    LabelBudget,
+    LabelsPerClass,
+    TrainingConfig,
+    fill_by_budget,
+)
 from .split_overlap import Dedupe
 
 MIN_INPUT_SIZE = 64
@@ -119,10 +127,17 @@ class RunConfig(TrainingConfig, frozen=True, kw_only=True, forbid_unknown_fields
         field_meta(
             COMPARED,
             "Fractions of the training and validation labels in (0, 1], comma-separated.",
-            min_length=1,
             hint="0.1 means 10 % of the labels",
         ),
     ] = BY_BUDGET
+    shots: Annotated[
+        tuple[Annotated[int, Meta(ge=1)], ...],
+        field_meta(
+            COMPARED,
+            "Labels per class in train, and in val, comma-separated; instead of --fractions, or beside them.",
+            hint="5 means 5 labels of each class",
+        ),
+    ] = ()
     seeds: Annotated[
         tuple[Annotated[int, Meta(ge=0, le=MAX_SEED)], ...],
         field_meta(
@@ -249,9 +264,19 @@ class RunConfig(TrainingConfig, frozen=True, kw_only=True, forbid_unknown_fields
 
     def __post_init__(self) -> None:
         normalize(self)
+        if self.shots and self.fractions is None:
+            msgspec.structs.force_setattr(self, "fractions", ())
         fill_by_budget(self, self.budget)
-        msgspec.structs.force_setattr(self, "fractions", tuple(sorted(self.fractions)))
+        for name in ("fractions", "shots"):
+            msgspec.structs.force_setattr(self, name, tuple(sorted(getattr(self, name))))
+        self._check_labels()
         self._check_folds()
+
+    def _check_labels(self) -> None:
+        if not self.fractions and not self.shots:
+            raise UserError("--fractions is empty: name at least one.")
+        if self.shots and self.resample:
+            raise UserError("--resample draws a share of the labels anew: leave out --shots, or --resample.")
 
     def _check_folds(self) -> None:
         if self.folds == 1:
@@ -263,6 +288,11 @@ class RunConfig(TrainingConfig, frozen=True, kw_only=True, forbid_unknown_fields
                 f"--repeats {self.repeats}: each repeat takes a seed of its own, and --seeds has "
                 f"{len(self.seeds)}: pass more seeds, or fewer repeats."
             )
+
+    @property
+    def label_budgets(self) -> tuple[LabelBudget, ...]:
+        """Shots, then fractions, each from the fewest labels to the most."""
+        return (*(LabelsPerClass(count=count) for count in self.shots), *self.fractions)
 
     @property
     def repeat_seeds(self) -> tuple[int, ...]:

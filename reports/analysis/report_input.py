@@ -36,7 +36,7 @@ class LeaderboardRow:
         size: stored image size in pixels.
         input_size: image size in pixels as the network sees it.
         protocol: with its options, if any: "partial (stages=2)".
-        fraction: share of the labels, 0 to 1.
+        fraction: share of the labels, 0 to 1; -1/n for n per class, as `Cell.fraction`.
         setting: short hash that inits must share to be compared, see `setting_hash`.
         variant: setting and a short hash of the init's identity; only equal variants are averaged.
         ambiguous: the visible columns do not say which rows may be compared: show the variant.

@@ -14,10 +14,10 @@ from ..analysis.load_report_input import load_report_input
 from ..analysis.local_images import find_local_images
 from ..analysis.report_input import LeaderboardRow, ReportInput
 from .board import BoardRequest, choose_rows_shown
-from .csv_table import spreadsheet_safe
+from .csv_table import label_fields, spreadsheet_safe
 
 PREDICTION_COLUMNS = (
-    "task", "arch", "protocol", "size", "input_size", "fraction", "split", "image", "file", "label",
+    "task", "arch", "protocol", "size", "input_size", "fraction", "shots", "split", "image", "file", "label",
     "patient",
 )  # fmt: skip
 """Columns before the scores."""
@@ -88,8 +88,8 @@ def _image_columns(
     )
     risky = files.str.lstrip().str.startswith(("=", "+", "-", "@"))
     return (
-        spreadsheet_safe(row.task), row.arch, row.protocol, row.size, row.input_size, row.fraction, "test",
-        image, files.where(~risky, "'" + files), label_text(stored.labels, classes),
+        spreadsheet_safe(row.task), row.arch, row.protocol, row.size, row.input_size,
+        *label_fields(row.fraction).values(), "test", image, files.where(~risky, "'" + files), label_text(stored.labels, classes),
         "" if stored.groups is None else stored.groups,
     )  # fmt: skip
 
