@@ -92,7 +92,7 @@ class PlannedRun:
         scored = (planned.cell for planned in self.cells if planned.cell.step == "score")
         for name, size in dict.fromkeys((cell.task, cell.size) for cell in scored):
             sizes = self.resolved.split_sizes(name, size)
-            folds = request.folds if name in self.resolved.val_shares else 0
+            folds = self.resolved.folds if name in self.resolved.val_shares else 0
             seeds = len(request.repeat_seeds if folds else request.seeds)
             n_test = sum(sizes) if folds else sizes[2]
             measured = planned_difference(n_test, seeds, bool(folds))

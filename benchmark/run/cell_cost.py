@@ -12,7 +12,7 @@ from ...tasks.task import Task
 from ..pretraining.automatic import EVALUATIONS
 from ..pretraining.mednet_cache import read_pretrain_facts
 from ..pretraining.sources import HELD_OUT, HELD_OUT_MOST
-from ..schema.plan import Cell, PlannedCell
+from ..schema.plan import Cell, LabelsPerClass, PlannedCell
 from ..training.protocol import PROTOCOLS, CostEstimate, SolverProblem, SolverWork
 from ..training.subsets import subset_size
 from .planner import BuiltNetwork, ResolvedPlan
@@ -136,8 +136,11 @@ def count_disk(counter: CostCounter, costs: Sequence[CellCost]) -> dict[str, int
     cells = (cost.cell for cost in scores)
     subsets = {(cell.task, cell.size, cell.labels, cell.seed, cell.view) for cell in cells}
     for name, size, labels, *_ in subsets:
-        task, sizes = resolved.tasks[name], resolved.split_sizes(name, size)[:2]
-        found["subsets"] += sum(subset_size(task, images, labels) for images in sizes) * INDEX_BYTES
+        sizes = resolved.split_sizes(name, size)[:2]
+        images = labels * sum(sizes) if isinstance(labels, (int, float)) else 0.0
+        if isinstance(labels, LabelsPerClass):
+            images = sum(subset_size(resolved.tasks[name], count, labels) for count in sizes)
+        found["subsets"] += round(images * INDEX_BYTES)
     found["features"] = sum(counter.features.values())
     for cost in costs:
         if cost.cell.step == "pretrain" and cost.batch:

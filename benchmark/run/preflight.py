@@ -145,7 +145,7 @@ def _train_and_val(resolved: ResolvedPlan, task: str, size: int, seed: int) -> t
     """Return the splits that a fraction is taken from; those of the first fold of a cross-validated task."""
     if share := resolved.val_shares.get(task):
         pool = resolved.load_pool(task, size)
-        rows = fold_rows(pool, Fold(index=0, folds=resolved.request.folds), seed, share)
+        rows = fold_rows(pool, Fold(index=0, folds=resolved.folds), seed, share)
         return pool.at(rows.train), pool.at(rows.val)
     splits = resolved.labels(resolved.tasks[task], size)
     return splits["train"], splits["val"]

@@ -31,6 +31,8 @@ MAX_SEED = 2**32 - 1
 """Largest seed that every random number generator accepts."""
 MAX_SEED_RANGE = 100_000
 """A longer range is taken for a typing error."""
+AUTO_FOLDS = -1
+"""`--folds` of a run that leaves it to the data, see `benchmark.run.auto_folds`."""
 COMPARED, FILES, MACHINE, OUTPUT = "What to compare", "Files", "Machine", "Output"
 OPTION_GROUPS = (COMPARED, FILES, TRAINING, MACHINE, OUTPUT)
 """Headings of the help, in their order."""
@@ -180,10 +182,11 @@ class RunConfig(TrainingConfig, frozen=True, kw_only=True, forbid_unknown_fields
         int,
         field_meta(
             COMPARED,
-            "Cross-validation folds of your own tasks without a test split, by patient; 0 is off.",
-            ge=0,
+            "Cross-validation folds of your own tasks without a test split, by patient; 0 is off, -1 means "
+            "5 for tasks below 1,000 images.",
+            ge=-1,
         ),
-    ] = 0
+    ] = AUTO_FOLDS
     repeats: Annotated[
         int,
         field_meta(
@@ -281,7 +284,7 @@ class RunConfig(TrainingConfig, frozen=True, kw_only=True, forbid_unknown_fields
     def _check_folds(self) -> None:
         if self.folds == 1:
             raise UserError("--folds 1: pass a whole number of at least 2, or 0 for no cross-validation.")
-        if self.repeats and not self.folds:
+        if self.repeats and self.folds < 2:
             raise UserError(f"--repeats {self.repeats} repeats a cross-validation: pass --folds as well.")
         if self.repeats > len(self.seeds):
             raise UserError(

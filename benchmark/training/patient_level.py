@@ -61,5 +61,5 @@ def aggregate_by_patient(
 
 
 def has_patients(groups: NDArray[np.generic] | None) -> bool:
-    """Whether any patient has several images."""
+    """Whether any patient has several images; None where patients are not known."""
     return groups is not None and len(np.unique(groups)) < len(groups)

@@ -37,10 +37,10 @@ def validation_thresholds(
         groups: their patients, [n], if known.
         how: "mean" or "max", see `aggregate_by_patient`.
     """
-    scores = scores.astype(np.float32).astype(float)  # as test scores are stored
-    found = {"image": choose_thresholds(kind, classes, labels, scores)}
+    stored: NDArray[np.float64] = scores.astype(np.float32).astype(np.float64)  # as test scores are
+    found = {"image": choose_thresholds(kind, classes, labels, stored)}
     if groups is not None:
-        by_patient = aggregate_by_patient(kind, labels, scores, groups, how)
+        by_patient = aggregate_by_patient(kind, labels, stored, groups, how)
         found["patient"] = choose_thresholds(kind, classes, by_patient.labels, by_patient.scores)
     return found
 

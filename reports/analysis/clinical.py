@@ -243,5 +243,5 @@ def _subgroups(
                 else estimate(draws[side], _units(of, images))
                 for side, images in sides.items()
             }
-            counted = (int(images.sum()) for images in sides.values())
-            yield SubgroupCalls(name, value, *counted, measures)
+            ill, well = (int(images.sum()) for images in sides.values())
+            yield SubgroupCalls(name, value, ill, well, measures)

@@ -33,7 +33,7 @@ def patient_results(results: ReportInput) -> PatientResults | None:
     chosen: list[tuple[LeaderboardRow, int]] = []
     for row in results.rows:
         stored = read_predictions(results.prediction_files(row.keys[0]))
-        if stored is not None and has_patients(stored.groups):
+        if stored is not None and stored.groups is not None and has_patients(stored.groups):
             left = len(np.unique(stored.groups)) - len(by_patient(stored, results.tasks.get(row.task)).labels)
             chosen.append((row, left))
     if not chosen:

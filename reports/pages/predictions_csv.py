@@ -89,8 +89,8 @@ def _image_columns(
     risky = files.str.lstrip().str.startswith(("=", "+", "-", "@"))
     return (
         spreadsheet_safe(row.task), row.arch, row.protocol, row.size, row.input_size,
-        *label_fields(row.fraction).values(), "test", image, files.where(~risky, "'" + files), label_text(stored.labels, classes),
-        "" if stored.groups is None else stored.groups,
+        *label_fields(row.fraction).values(), "test", image, files.where(~risky, "'" + files),
+        label_text(stored.labels, classes), "" if stored.groups is None else stored.groups,
     )  # fmt: skip
 
 

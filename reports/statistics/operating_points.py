@@ -35,7 +35,7 @@ def bootstrap_weights(groups: NDArray[np.generic] | None, count: int) -> _Floats
     draws = int(np.clip(DRAWN_IMAGES // max(count, 1), FEWEST_DRAWS, MOST_DRAWS))
     rng = np.random.default_rng(0)
     drawn = rng.multinomial(len(units), np.full(len(units), 1 / len(units)), draws)
-    return np.concatenate([np.ones((1, count)), drawn[:, place]])
+    return np.concatenate([np.ones((1, count)), drawn[:, place].astype(np.float64)])
 
 
 def roc_points(truth: NDArray[np.bool_], scores: _Floats, weights: _Floats) -> tuple[_Floats, _Floats]:

@@ -45,7 +45,8 @@ def write(folder: Path, how: str = "mean", folds: int = 0) -> pd.DataFrame:
             kept = store.read_predictions(record.key)
             if not folds:
                 sex = np.where(PATIENTS % 2 == 0, "F", "M")
-                np.savez(store.predictions_of(record.key), **kept, groups=PATIENTS, **{"column sex": sex})
+                more = kept | {"groups": PATIENTS, "column sex": sex}
+                np.savez(store.predictions_of(record.key), **more)  # type: ignore[arg-type]
     return pd.read_csv(io.StringIO(predictions_csv(folder, BoardRequest())))
 
 
@@ -89,7 +90,7 @@ def test_measures_by_patient_are_those_of_scikit_learn_on_the_table(tmp_path: Pa
         [roc_auc_score(*by_patient(table, f"{init} seed {s}", how)) for s in range(3)]
         for init in ("imagenet", "scratch")
     ]
-    assert verdict.difference == pytest.approx(np.mean(np.subtract(*pairs)), abs=1e-6)
+    assert verdict.difference == pytest.approx(np.mean(np.subtract(pairs[0], pairs[1])), abs=1e-6)
     assert verdict.n_test == 100 and compute_verdicts(results)[0].n_test == 300
 
 
@@ -103,7 +104,7 @@ def test_folds_are_compared_within_themselves_by_patient(tmp_path: Path):
     for key in verdict.b.keys:
         aucs = []
         for fold in map(store.read_predictions, key.split("+")):
-            rows = table[table.image.isin(fold["rows"])]
+            rows = table.loc[table.image.isin(fold["rows"])]
             seed = verdict.b.seeds[len(seeds)]
             aucs.append(roc_auc_score(*by_patient(rows, f"scratch seed {seed}", "mean")))
         seeds.append(np.mean(aucs))

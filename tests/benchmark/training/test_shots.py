@@ -46,11 +46,11 @@ def test_of_several_labels_each_finding_has_so_many_images_with_and_without():
 
 
 def test_shots_replace_the_fractions_of_the_budget_or_stand_beside_given_ones():
-    assert RunConfig(shots="5,1").label_budgets == (LabelsPerClass(count=1), LabelsPerClass(count=5))
-    both = RunConfig(shots=(2,), fractions="1.0")
+    assert RunConfig(shots=(5, 1)).label_budgets == (LabelsPerClass(count=1), LabelsPerClass(count=5))
+    both = RunConfig(shots=(2,), fractions=(1.0,))
     assert both.label_budgets == (LabelsPerClass(count=2), 1.0)
     assert both.with_options({"seeds": "0"}).label_budgets == both.label_budgets
-    assert RunConfig(shots=3).with_options({"budget": "quick"}).fractions == ()
+    assert RunConfig(shots=(3,)).with_options({"budget": "quick"}).fractions == ()
     assert [budget_text(-1 / n) for n in (1, 3, 50)] == ["1 per class", "3 per class", "50 per class"]
     assert shots_of(0.3) == 0
     for wrong, said in ({"shots": "0"}, "--shots 0"), ({"shots": 1, "resample": True}, "leave out --shots"):
