@@ -23,7 +23,7 @@ def command(*arguments: object) -> str:
 @pytest.mark.parametrize("folds", [0, 4])
 def test_each_line_has_the_file_of_its_label_and_patient(ward: Path, tmp_path: Path, folds: int) -> None:
     out, path = tmp_path / "run", tmp_path / "p.csv"
-    more = ["--folds", folds] if folds else []
+    more = ["--folds", folds]
     command("run", "--tasks", "ward", "--task-file", ward / "ward.toml", *RUN, *SIZES, *more, "--out", out)
     said = command("predictions", out, "--to", path)
     assert "this machine" in said
