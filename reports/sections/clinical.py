@@ -8,7 +8,6 @@ from ...benchmark.training.thresholds import YOUDEN
 from ..analysis.clinical import CURVE, MOST_LINES, ClinicalLine, clinical_lines
 from ..analysis.report_input import ReportInput
 from ..elements.format import (
-    NBSP,
     compact_column,
     format_number,
     format_percent,
@@ -35,6 +34,7 @@ if TYPE_CHECKING:
 
 MOST_PANELS = 12
 """Pairs of curves that are drawn; a page with more is slow."""
+CONFUSION = ("true positives", "false positives", "false negatives", "true negatives")
 NO_THRESHOLDS = (
     "These records have no threshold from validation: `run --overwrite always` computes them anew with one."
 )
@@ -93,7 +93,7 @@ def _names(results: ReportInput, line: ClinicalLine, extra: Sequence[str]) -> li
 
 def _entry(found: Estimate) -> Datum:
     span = "" if found.low != found.low else f"{format_number(found.low)} to {format_number(found.high)}"
-    return Datum(found.value, note=span.replace(" ", NBSP))
+    return Datum(found.value, note=span)
 
 
 def _table(
@@ -111,11 +111,11 @@ def _ranking_table(results: ReportInput, lines: Sequence[ClinicalLine], labels: 
     columns, extra = _head(lines)
     measures = list(lines[0].ranking)
     columns += [TableColumn("AUC" if name == "auc" else name.capitalize(), ".3f") for name in measures]
-    columns += [TableColumn("Positives", ",d"), TableColumn("Negatives", ",d")]
+    columns += [TableColumn("Positives", ",d", "of the number beside it")]
     rows = [
         (
             *_names(results, line, extra), *(_entry(line.ranking[name]) for name in measures),
-            line.positives, line.negatives,
+            Datum(line.positives, note=f"of {line.positives + line.negatives:,}"),
         )
         for line in lines
     ]  # fmt: skip
@@ -128,8 +128,8 @@ def _calls_table(results: ReportInput, lines: Sequence[ClinicalLine], labels: st
     columns += [TableColumn(name[0].upper() + name[1:], ".3f") for name in names]
     columns += [TableColumn("Prevalence", ".3f", "share of positives of PPV and NPV")]
     columns += [
-        TableColumn(name, ",.1f", f"{name.lower()}, mean over seeds")
-        for name in ("True positives", "False positives", "False negatives", "True negatives")
+        TableColumn(short, ",.1f", f"{name}, mean over seeds")
+        for short, name in zip(("TP", "FP", "FN", "TN"), CONFUSION, strict=True)
     ]
     rows = [
         (
