@@ -71,6 +71,10 @@ def seed_list(seeds: Iterable[int]) -> str:
     return ",".join("..".join(map(str, ends)) for ends in ranges)
 
 
+def _is_empty_list(value: object) -> bool:
+    return isinstance(value, (tuple, list)) and not value
+
+
 class RunConfig(TrainingConfig, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """All options of a run; as written into `plan.json`.
 
@@ -129,6 +133,7 @@ class RunConfig(TrainingConfig, frozen=True, kw_only=True, forbid_unknown_fields
         field_meta(
             COMPARED,
             "Fractions of the training and validation labels in (0, 1], comma-separated.",
+            min_length=1,
             hint="0.1 means 10 % of the labels",
         ),
     ] = BY_BUDGET
@@ -266,18 +271,18 @@ class RunConfig(TrainingConfig, frozen=True, kw_only=True, forbid_unknown_fields
     ] = 0.01
 
     def __post_init__(self) -> None:
+        only_shots = not _is_empty_list(self.shots) and (
+            self.fractions is None or _is_empty_list(self.fractions)
+        )
+        if only_shots:  # an empty list is an error otherwise
+            msgspec.structs.force_setattr(self, "fractions", None)
         normalize(self)
-        if self.shots and self.fractions is None:
+        if only_shots:
             msgspec.structs.force_setattr(self, "fractions", ())
         fill_by_budget(self, self.budget)
         for name in ("fractions", "shots"):
             msgspec.structs.force_setattr(self, name, tuple(sorted(getattr(self, name))))
-        self._check_labels()
         self._check_folds()
-
-    def _check_labels(self) -> None:
-        if not self.fractions and not self.shots:
-            raise UserError("--fractions is empty: name at least one.")
         if self.shots and self.resample:
             raise UserError("--resample draws a share of the labels anew: leave out --shots, or --resample.")
 
