@@ -176,7 +176,7 @@ def test_an_estimate_counts_the_reading_of_own_images_once_and_the_subsets_of_ev
     ("options", "sentence"),
     [
         ({"folds": 1}, "--folds 1: pass a whole number of at least 2"),
-        ({"folds": -1}, "--folds -1: pass a whole number of at least 0"),
+        ({"folds": -2}, "--folds -2: pass a whole number of at least -1"),
         ({"folds": 0}, "--repeats 2 repeats a cross-validation: pass --folds as well"),
         ({"repeats": 4}, "--repeats 4: each repeat takes a seed of its own, and --seeds has 3"),
     ],
