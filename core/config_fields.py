@@ -221,7 +221,7 @@ def changed_arguments(config: msgspec.Struct, preset: Mapping[str, Any]) -> list
     return [
         word
         for field in fields
-        if (value := getattr(config, field.name)) != preset.get(field.name, field.default)
+        if (value := getattr(config, field.name)) not in (preset.get(field.name, field.default), ())
         for word in field.arguments(value)
     ]
 

@@ -11,7 +11,7 @@ from .benchmark import run  # its modules that need torch are imported on first 
 from .benchmark.run.planner import ResolvedPlan
 from .benchmark.run.resolve import resolve_request
 from .benchmark.run.scheduler import ResumeRules, check_folder, pending_cells
-from .benchmark.schema.plan import Cell, PlannedCell
+from .benchmark.schema.plan import Cell, LabelsPerClass, PlannedCell
 from .benchmark.schema.records import Record, RecordStore
 from .benchmark.schema.request import RunConfig
 from .benchmark.training.protocol import PROTOCOLS
@@ -65,14 +65,15 @@ class PlannedRun:
         trained = {name for name in request.protocols if "passes" in PROTOCOLS[name].recipe_fields}
         cells = (planned.cell for planned in self.cells if planned.cell.protocol in trained)
         found = []
-        for name, size, fraction in dict.fromkeys((cell.task, cell.size, cell.fraction) for cell in cells):
+        for name, size, labels in dict.fromkeys((cell.task, cell.size, cell.labels) for cell in cells):
             sizes, task = self.resolved.split_sizes(name, size), self.resolved.tasks[name]
-            n_train, n_val = (subset_size(task, count, fraction) for count in sizes[:2])
+            n_train, n_val = (subset_size(task, count, labels) for count in sizes[:2])
             steps = recipe.steps_for(n_train)
             found.append(
                 {
                     "task": name,
-                    "fraction": fraction,
+                    "fraction": None if isinstance(labels, LabelsPerClass) else labels,
+                    "shots": labels.count if isinstance(labels, LabelsPerClass) else None,
                     "n_train": n_train,
                     "steps": steps,
                     "validations": recipe.validations_for(n_train, n_val),
@@ -91,7 +92,7 @@ class PlannedRun:
         scored = (planned.cell for planned in self.cells if planned.cell.step == "score")
         for name, size in dict.fromkeys((cell.task, cell.size) for cell in scored):
             sizes = self.resolved.split_sizes(name, size)
-            folds = request.folds if name in self.resolved.val_shares else 0
+            folds = self.resolved.folds if name in self.resolved.val_shares else 0
             seeds = len(request.repeat_seeds if folds else request.seeds)
             n_test = sum(sizes) if folds else sizes[2]
             measured = planned_difference(n_test, seeds, bool(folds))

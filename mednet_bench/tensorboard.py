@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from os import PathLike
 
-from .benchmark.schema.plan import Fold
+from .benchmark.schema.plan import Fold, budget_text
 from .benchmark.schema.records import Record
 from .core.optional import import_extra
 
@@ -37,7 +37,7 @@ def tensorboard_writer(folder: str | PathLike[str]) -> Callable[[Record], None]:
                     writer.add_scalar("val/score", point.val_score, point.step)
             names = {
                 "step": cell.step, "task": cell.task, "init": cell.init, "arch": cell.arch,
-                "protocol": cell.protocol_label, "fraction": cell.fraction, "seed": cell.seed,
+                "protocol": cell.protocol_label, "fraction": budget_text(cell.fraction), "seed": cell.seed,
                 **({"fold": cell.view.index} if isinstance(cell.view, Fold) else {}),
             }  # fmt: skip
             writer.add_hparams(names, metrics, run_name=".")

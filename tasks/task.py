@@ -160,6 +160,8 @@ class TaskCard:
         pretrain_splits: splits that pretraining for another task may use; empty excludes this task.
         caveats: known defects that a report must repeat.
         subgroups: the columns of `Split.columns`, e.g. sex, age band, scanner; part of a cell's key.
+        patient_score: how the scores of a patient's images make one; "max" is part of a cell's key, whose
+            record has thresholds for it.
     """
 
     name: str
@@ -176,6 +178,7 @@ class TaskCard:
     pretrain_splits: tuple[SplitName, ...] = ("train",)
     caveats: tuple[str, ...] = ()
     subgroups: tuple[str, ...] = ()
+    patient_score: Literal["mean", "max"] = "mean"
 
     def card_facts(self) -> dict[str, Any]:
         """Return the fields of `TaskCard`, without those that a subclass adds."""
@@ -223,7 +226,8 @@ class Task(TaskCard):
     def decisive(self) -> str:
         """JSON of everything but the images that decides a result; part of every cell's key."""
         columns = (self.subgroups,) if self.subgroups else ()  # stored with every prediction
-        return json.dumps([self.kind, self.variant, self.classes, self.flips, *columns])
+        largest = ("max",) if self.patient_score == "max" else ()
+        return json.dumps([self.kind, self.variant, self.classes, self.flips, *columns, *largest])
 
     @property
     def flips(self) -> tuple[bool, bool]:

@@ -12,7 +12,7 @@ from ...tasks.task import Task
 from ..pretraining.automatic import EVALUATIONS
 from ..pretraining.mednet_cache import read_pretrain_facts
 from ..pretraining.sources import HELD_OUT, HELD_OUT_MOST
-from ..schema.plan import Cell, PlannedCell
+from ..schema.plan import Cell, LabelsPerClass, PlannedCell
 from ..training.protocol import PROTOCOLS, CostEstimate, SolverProblem, SolverWork
 from ..training.subsets import subset_size
 from .planner import BuiltNetwork, ResolvedPlan
@@ -106,7 +106,7 @@ class CostCounter:
         if cell.longer:  # at one rate, which another cell chose
             recipe = msgspec.structs.replace(recipe, lr_grid=recipe.lr_grid[:1])
         whole = self.resolved.split_sizes(cell.task, cell.size)
-        train, val = (subset_size(task, size, cell.fraction) for size in whole[:2])
+        train, val = (subset_size(task, size, cell.labels) for size in whole[:2])
         work = protocol.work(recipe, train, val, whole[2])
         if not protocol.frozen:
             trainings = len(recipe.lr_grid) if "lr_grid" in protocol.recipe_fields else 1
@@ -134,10 +134,13 @@ def count_disk(counter: CostCounter, costs: Sequence[CellCost]) -> dict[str, int
         row = len(cost.task.classes) * SCORE_BYTES + labels * LABEL_BYTES
         found["predictions"] += round(resolved.split_sizes(cost.cell.task, cost.cell.size)[2] * row)
     cells = (cost.cell for cost in scores)
-    subsets = {(cell.task, cell.size, cell.fraction, cell.seed, cell.view) for cell in cells}
-    for task, size, fraction, *_ in subsets:
-        images = sum(resolved.split_sizes(task, size)[:2])
-        found["subsets"] += round(images * fraction * INDEX_BYTES)
+    subsets = {(cell.task, cell.size, cell.labels, cell.seed, cell.view) for cell in cells}
+    for name, size, labels, *_ in subsets:
+        sizes = resolved.split_sizes(name, size)[:2]
+        images = labels * sum(sizes) if isinstance(labels, (int, float)) else 0.0
+        if isinstance(labels, LabelsPerClass):
+            images = sum(subset_size(resolved.tasks[name], count, labels) for count in sizes)
+        found["subsets"] += round(images * INDEX_BYTES)
     found["features"] = sum(counter.features.values())
     for cost in costs:
         if cost.cell.step == "pretrain" and cost.batch:

@@ -17,7 +17,7 @@ from ...core.files import scratch_folder
 from ..overlap.copies import copies_in, data_identity, without_copies
 from ..pretraining.automatic import pretrain_automatic
 from ..pretraining.mednet_cache import read_pretrain_facts
-from ..schema.plan import Cell, Fold, PlannedCell
+from ..schema.plan import Cell, Fold, PlannedCell, budget_text
 from ..schema.provenance import peak_memory_mb
 from ..schema.records import ContentHashes, ImageCounts, PredictionArrays, Record, RecordStore
 from ..training import subsets
@@ -25,6 +25,7 @@ from ..training.device_data import DeviceSplits, FoldSplits, PooledSplits
 from ..training.loop import retry_in_parts
 from ..training.metrics import MetricValues, Predictions, compute_metrics, metric_facts
 from ..training.protocol import PROTOCOLS, EvalContext, ProtocolResult
+from ..training.thresholds import validation_thresholds
 from .kept_models import NO_MODEL_NOTE, keep_model, keeps_model
 from .new_record import add_job_facts, init_facts, new_record
 from .planner import ResolvedPlan
@@ -101,13 +102,14 @@ class CellRunner:
         if isinstance(data, TaskFolds):
             return data.choose_data(cell)
         train, val = data.splits["train"], data.splits["val"]
-        return data, subsets.choose_subset(train, val, cell.fraction, cell.seed, bool(cell.resampled))
+        return data, subsets.choose_subset(train, val, cell.labels, cell.seed, bool(cell.resampled))
 
     def _eval_context(self, cell: Cell) -> EvalContext:
         data, subset = self._choose_data(cell)
         fold = f"-fold{cell.view.index + 1}of{cell.view.folds}" if isinstance(cell.view, Fold) else ""
         # with part of the hash: the data may change between runs into one directory
-        name = f"{cell.task}-{cell.size}px-{cell.fraction:g}-seed{cell.seed}{fold}-{subset.digest[7:15]}"
+        budget = budget_text(cell.fraction).replace(" ", "-")
+        name = f"{cell.task}-{cell.size}px-{budget}-seed{cell.seed}{fold}-{subset.digest[7:15]}"
         subsets.write_manifest(self.resolved.request.folder, name, subset)
         return EvalContext(
             cell=cell,
@@ -150,6 +152,7 @@ class CellRunner:
             metric_facts=metric_facts(),
             per_class=test_metrics.per_class,
             val_metrics=val_metrics.values,
+            thresholds=self._thresholds(job, result.val_scores),
             beside=beside,
             curve=result.curve,
             notes=(*result.notes, *self._contract_warnings(job)),
@@ -164,6 +167,15 @@ class CellRunner:
         arrays |= {f"column {name}": values for name, values in test.columns.items()}
         arrays |= {"rows": job.data.rows.test} if isinstance(job.data, FoldSplits) else {}
         return record, arrays if test.groups is None else {**arrays, "groups": test.groups}
+
+    def _thresholds(
+        self, job: EvalContext, scores: NDArray[np.float64]
+    ) -> dict[str, dict[str, dict[str, float]]]:
+        """Choose the thresholds of a cell on its validation labels."""
+        groups = job.data.splits["val"].groups
+        groups = None if groups is None else groups[job.subset.val]
+        task, labels = job.task, job.labels("val")
+        return validation_thresholds(task.kind, task.classes, labels, scores, groups, task.patient_score)
 
     def _keep_model(self, record: Record, job: EvalContext, result: ProtocolResult) -> Record:
         """Write the network of a cell; return the record with its hash, or a note that there is none."""

@@ -20,10 +20,11 @@ from ...tasks.data_paths import data_locations
 from ...tasks.task import SPLITS, DataLocations, Split, Task, load_labels
 from ..overlap.copies import data_identity
 from ..schema.plan import Cell, Fold, Plan, PlannedCell, TrainingConfig, key_of
-from ..schema.request import RunConfig
+from ..schema.request import AUTO_FOLDS, RunConfig
 from ..training.folds import fold_sizes, pool_splits
 from ..training.protocol import PROTOCOLS, version_of
 from ..training.protocol_options import cell_options, resolve_protocol_options
+from .auto_folds import DEFAULT_FOLDS, small_tasks
 
 LONGER, LONGER_SEEDS = 4.0, 3
 """Factor of the passes of the controls of random weights, and how many seeds have one."""
@@ -50,7 +51,11 @@ class ResolvedPlan:
     left_out: tuple[str, ...] = ()
     """A sentence each about inits that do not fit every arch of the run."""
     val_shares: Mapping[str, float] = field(default_factory=dict)
-    """Share of val in the train and val of a fold, by cross-validated task; empty without `--folds`."""
+    """Share of val in the train and val of a fold, by cross-validated task; empty without folds."""
+    folds: int = 0
+    """Number of folds of the tasks in `val_shares`."""
+    fold_notes: tuple[str, ...] | None = None
+    """A sentence on each small task, where folds were left to the data; None where `--folds` was given."""
     _labels: dict[tuple[str, int], Mapping[str, Split]] = field(default_factory=dict, init=False)
 
     def labels(self, task: Task, size: int) -> Mapping[str, Split]:
@@ -70,7 +75,7 @@ class ResolvedPlan:
         folds.
         """
         if task in self.val_shares:
-            return fold_sizes(len(self.load_pool(task, size)), self.request.folds, self.val_shares[task])
+            return fold_sizes(len(self.load_pool(task, size)), self.folds, self.val_shares[task])
         card = self.tasks[task]
         if card.split_sizes:
             return card.split_sizes
@@ -134,7 +139,7 @@ def build_plan(
         UserError: a name is unknown, or an init is unavailable.
     """
     paired = paired or requested_pairs(request)
-    val_shares = _val_shares(request, targets)
+    folds, val_shares, fold_notes = _choose_folds(request, targets, places)
     cards = {
         (task.name, arch, init.name): _resolve_init(
             init, _init_request(request, task, arch, init, known, places)
@@ -143,7 +148,7 @@ def build_plan(
         for arch, init in paired.pairs
     }
     fingerprints = _fingerprints(request, targets, cards, places)
-    planned = _plan_cells(request, targets, cards, fingerprints, places, val_shares, paired.pairs)
+    planned = _plan_cells(request, targets, cards, fingerprints, places, val_shares, folds, paired.pairs)
     cells = tuple(_unique_cells(planned))
     generated = tuple(task.name for task in targets if task.generated)
     plan = Plan(request=request.options, recipe=request.recipe, cells=cells, generated=generated)
@@ -156,21 +161,34 @@ def build_plan(
         fingerprints,
         left_out=paired.left_out,
         val_shares=val_shares,
+        folds=folds,
+        fold_notes=fold_notes,
     )
 
 
-def _val_shares(request: RunConfig, targets: Sequence[Task]) -> dict[str, float]:
-    """Return the tasks to cross-validate: those whose source makes the test split, as `val_share` says."""
-    if not request.folds:
-        return {}
+def _choose_folds(
+    request: RunConfig, targets: Sequence[Task], places: DataLocations
+) -> tuple[int, dict[str, float], tuple[str, ...] | None]:
+    """Return the number of folds, the share of val of the tasks to cross-validate, and sentences by default.
+
+    The sentences are None where `--folds` was given.
+
+    Raises:
+        UserError: folds were asked for, and every task has a test split of its own.
+    """
     asked = ((task.name, getattr(task.source, "val_share", lambda: None)()) for task in targets)
     shares = {name: share for name, share in asked if share is not None}
+    if request.folds == AUTO_FOLDS:
+        chosen, notes = small_tasks(request, shares, targets, places)
+        return DEFAULT_FOLDS if chosen else 0, chosen, tuple(notes)
+    if not request.folds:
+        return 0, {}, None
     if not shares:
         raise UserError(
             f"--folds {request.folds}: every task here has a test split of its own, which stays: leave "
             "--folds out, or name a task of your own files without a test split."
         )
-    return shares
+    return request.folds, shares, None
 
 
 def _fingerprints(
@@ -294,12 +312,13 @@ def _plan_cells(
     data: Fingerprints,
     places: DataLocations,
     val_shares: Mapping[str, float],
+    cut: int,
     pairs: Sequence[tuple[str, NamedInit]],
 ) -> Iterator[PlannedCell]:
     protocol_options, inits_per_arch = requested_options(request), Counter(arch for arch, _ in pairs)
     for task in targets:
         size = stored_size(task, request, places)
-        folds = request.folds if task.name in val_shares else 0
+        folds = cut if task.name in val_shares else 0
         identity = data_identity(data[task.name, size], None if folds else request.dedupe)
         for arch, init in pairs:
             card = cards[task.name, arch, init.name]
@@ -348,21 +367,21 @@ def _group_cells(
     folds: int,
     repeats: bool,
 ) -> Iterator[PlannedCell]:
-    """Yield the cells of one (task, arch, init, protocol), for every fraction, seed and fold.
+    """Yield the cells of one (task, arch, init, protocol), for every label budget, seed and fold.
 
     With `repeats`, the seed decides the choice of labels only: where all are used, every further seed has the
     result of the first, and needs its record.
     """
     protocol = PROTOCOLS[group.protocol]
     decisive = (*identities, encode_fields(request.recipe_for(group), protocol.recipe_fields))
-    for fraction in request.fractions:
+    for labels in request.label_budgets:
         first: tuple[str, ...] = ()
         for seed in request.repeat_seeds if folds else request.seeds:
             for view in [Fold(index=index, folds=folds) for index in range(folds)] or [msgspec.UNSET]:
-                cell = msgspec.structs.replace(group, labels=fraction, seed=seed, view=view)
+                cell = msgspec.structs.replace(group, labels=labels, seed=seed, view=view)
                 key = key_of(cell, *decisive, protocol_version=version_of(protocol))
                 yield PlannedCell(cell=cell, key=key, needs=(*needs, *first))
-                if repeats and fraction == 1:
+                if repeats and labels == 1:
                     first = first or (key,)
 
 
@@ -373,9 +392,12 @@ def _longer_cells(
     protocol = PROTOCOLS[made[0].cell.protocol]
     if "passes" not in protocol.recipe_fields:
         return
-    fractions, seeds = {request.fractions[0], request.fractions[-1]}, request.seeds[:LONGER_SEEDS]
+    budgets, seeds = (
+        request.label_budgets[:: max(1, len(request.label_budgets) - 1)],
+        request.seeds[:LONGER_SEEDS],
+    )
     for planned in made:
-        if planned.cell.fraction in fractions and planned.cell.seed in seeds:
+        if planned.cell.labels in budgets and planned.cell.seed in seeds:
             cell = msgspec.structs.replace(planned.cell, longer=LONGER)
             decisive = encode_fields(request.recipe_for(cell), protocol.recipe_fields)
             key = key_of(cell, *identities, decisive, protocol_version=version_of(protocol))

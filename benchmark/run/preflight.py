@@ -20,7 +20,7 @@ from ...tasks.subgroups import check_subgroups
 from ...tasks.task import Split, Task
 from ..overlap.copies import copies_in, dropped_copies, without_copies
 from ..pretraining.mednet_cache import read_pretrain_facts
-from ..schema.plan import Fold, PlannedCell
+from ..schema.plan import Fold, PlannedCell, shots_of
 from ..training.folds import fold_rows
 from ..training.protocol import PROTOCOLS, options_type
 from ..training.subsets import LEAST_PER_CLASS, choose_subset
@@ -117,7 +117,8 @@ def equal_fraction_warnings(resolved: ResolvedPlan, waiting: list[PlannedCell]) 
     """Warn where two fractions are the same images, since each class keeps a minimum of them."""
     warnings = []
     planned: dict[tuple[str, int], set[tuple[int, float]]] = {}
-    for cell in (planned.cell for planned in waiting if planned.cell.step == "score"):
+    scored = (each.cell for each in waiting if each.cell.step == "score")
+    for cell in (cell for cell in scored if not shots_of(cell.fraction)):
         planned.setdefault((cell.task, cell.size), set()).add((cell.seed, cell.fraction))
     for (name, size), wanted in planned.items():
         task, seed = resolved.tasks[name], min(wanted)[0]
@@ -144,7 +145,7 @@ def _train_and_val(resolved: ResolvedPlan, task: str, size: int, seed: int) -> t
     """Return the splits that a fraction is taken from; those of the first fold of a cross-validated task."""
     if share := resolved.val_shares.get(task):
         pool = resolved.load_pool(task, size)
-        rows = fold_rows(pool, Fold(index=0, folds=resolved.request.folds), seed, share)
+        rows = fold_rows(pool, Fold(index=0, folds=resolved.folds), seed, share)
         return pool.at(rows.train), pool.at(rows.val)
     splits = resolved.labels(resolved.tasks[task], size)
     return splits["train"], splits["val"]

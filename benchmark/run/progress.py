@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.live import Live
 
 from ...core.progress import NotebookBar, duration, live_line, log_progress, stderr_console
-from ..schema.plan import Cell, Fold, PlannedCell
+from ..schema.plan import Cell, Fold, PlannedCell, budget_text
 from ..schema.records import PRIMARY_METRIC, Record
 
 
@@ -21,7 +21,7 @@ def describe_cell(cell: Cell) -> str:
     """Describe a cell in one line."""
     if cell.step == "pretrain":
         return f"pretrain {cell.init} ({cell.task}) {cell.arch} {cell.input_size} px"
-    what = f"{cell.task} {cell.init} {cell.protocol_label} {cell.fraction:g}"
+    what = f"{cell.task} {cell.init} {cell.protocol_label} {budget_text(cell.fraction)}"
     fold = f" fold {cell.view.index + 1}" if isinstance(cell.view, Fold) else ""
     return f"{what} seed {cell.seed}{fold}" + (f", {cell.longer:g} x the passes" if cell.longer else "")
 

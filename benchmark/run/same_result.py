@@ -17,6 +17,7 @@ RESULT_FIELDS = (
     "metric_facts",
     "per_class",
     "val_metrics",
+    "thresholds",
     "beside",
     "curve",
     "similarity",

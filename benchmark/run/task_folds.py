@@ -47,7 +47,7 @@ class TaskFolds:
         if place not in self._drawn:
             self._drawn[place] = self._draw(*place)
         rows, copies = self._drawn[place]
-        subset = choose_fold_subset(self.pool, rows, cell.fraction, cell.seed, bool(cell.resampled))
+        subset = choose_fold_subset(self.pool, rows, cell.labels, cell.seed, bool(cell.resampled))
         return FoldSplits.from_pool(self.whole, self.pool, rows, copies), subset
 
     def _draw(self, view: Fold, seed: int) -> tuple[FoldRows, SplitOverlap]:
@@ -58,19 +58,17 @@ class TaskFolds:
 
 
 def fold_warnings(resolved: ResolvedPlan, waiting: list[PlannedCell]) -> list[str]:
-    """Check the folds of waiting cells; name the tasks that `--folds` leaves as they are.
+    """Check the folds of waiting cells; name the tasks that `--folds`, or its default, decides on.
 
     Raises:
         UserError: a task has too few patients for its folds.
     """
     request, shares = resolved.request, resolved.val_shares
-    if not request.folds:
-        return []
-    warnings = []
+    warnings = list(resolved.fold_notes or ())
     for name, size in sorted({(p.cell.task, p.cell.size) for p in waiting if p.cell.task in shares}):
         classes, pool = resolved.tasks[name].classes, resolved.load_pool(name, size)
-        warnings.append(check_folds(name, classes, pool, request.folds, request.repeat_seeds, shares[name]))
+        warnings.append(check_folds(name, classes, pool, resolved.folds, request.repeat_seeds, shares[name]))
     others = ", ".join(sorted(resolved.tasks.keys() - shares.keys()))
-    if others:
+    if others and request.folds > 1:
         warnings.append(f"--folds is ignored for {others}: the test split of the data stays.")
     return [warning for warning in warnings if warning]

@@ -156,9 +156,23 @@ View = Fold | HeldOutSite | PlantedConfounder
 
 
 class LabelsPerClass(msgspec.Struct, frozen=True, kw_only=True):
-    """Label budget as a number of labeled training images per class."""
+    """Label budget as a number of training labels, and as many validation labels, per class."""
 
-    count: int
+    count: Annotated[int, Meta(ge=1)]
+
+
+LabelBudget = float | LabelsPerClass
+"""Share of the training and validation labels in (0, 1], or a number of each per class."""
+
+
+def shots_of(fraction: float) -> int:
+    """Return the labels per class of a budget written as one number (`Cell.fraction`); 0 for a share."""
+    return round(-1 / fraction) if fraction < 0 else 0
+
+
+def budget_text(fraction: float) -> str:
+    """Write a budget: "0.1", or "5 per class"."""
+    return f"{shots} per class" if (shots := shots_of(fraction)) else f"{fraction:g}"
 
 
 class Cell(msgspec.Struct, frozen=True, kw_only=True):
@@ -178,7 +192,7 @@ class Cell(msgspec.Struct, frozen=True, kw_only=True):
     arch: str
     init: str
     protocol: str = ""
-    labels: float | LabelsPerClass = msgspec.field(default=1.0, name="fraction")
+    labels: LabelBudget = msgspec.field(default=1.0, name="fraction")
     """Label budget: share of the training and validation labels in (0, 1], or a number per class."""
     seed: int = 0
     view: View | msgspec.UnsetType = msgspec.UNSET
@@ -205,8 +219,8 @@ class Cell(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def fraction(self) -> float:
-        """Share of the labels; NaN where the budget is a number per class."""
-        return self.labels if isinstance(self.labels, (int, float)) else math.nan
+        """Share of the labels; of n per class -1/n, which sorts below every share as it does among others."""
+        return -1 / self.labels.count if isinstance(self.labels, LabelsPerClass) else self.labels
 
 
 def _option_text(value: OptionValue) -> str:

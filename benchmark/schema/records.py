@@ -92,6 +92,8 @@ class TaskFacts(msgspec.Struct, frozen=True, kw_only=True):
     citation: str
     caveats: tuple[str, ...] = ()
     generated: bool = False
+    patient_score: Literal["mean", "max"] = "mean"
+    """How the scores of a patient's images make one; "mean" in older records."""
 
 
 class InitFacts(msgspec.Struct, frozen=True, kw_only=True):
@@ -208,6 +210,9 @@ class Record(msgspec.Struct, frozen=True, kw_only=True):
     per_class: dict[str, dict[str, float | None]] = {}
     """Metric name -> class name -> value."""
     val_metrics: dict[str, float | None] = {}
+    thresholds: dict[str, dict[str, dict[str, float]]] = {}
+    """Unit (image or patient) -> rule -> class -> threshold, from the validation labels; empty in older
+    records."""
     beside: dict[str, dict[str, float | None]] = {}
     """Rule -> test metrics of fixed rules other than the protocol's own; not used in verdicts."""
     curve: tuple[ValidationPoint, ...] = ()

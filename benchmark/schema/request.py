@@ -16,7 +16,15 @@ from ...core.errors import UserError
 from ...tasks import from_files
 from ...tasks.card import is_card_path, read_card_name
 from .budget import BUDGETS, STANDARD, is_vision_transformer, vit_rates
-from .plan import BY_BUDGET, TRAINING, Cell, TrainingConfig, fill_by_budget
+from .plan import (
+    BY_BUDGET,
+    TRAINING,
+    Cell,
+    LabelBudget,
+    LabelsPerClass,
+    TrainingConfig,
+    fill_by_budget,
+)
 from .split_overlap import Dedupe
 
 STORED_SIZE = 28
@@ -27,6 +35,8 @@ MAX_SEED = 2**32 - 1
 """Largest seed that every random number generator accepts."""
 MAX_SEED_RANGE = 100_000
 """A longer range is taken for a typing error."""
+AUTO_FOLDS = -1
+"""`--folds` of a run that leaves it to the data, see `benchmark.run.auto_folds`."""
 COMPARED, FILES, MACHINE, OUTPUT = "What to compare", "Files", "Machine", "Output"
 OPTION_GROUPS = (COMPARED, FILES, TRAINING, MACHINE, OUTPUT)
 """Headings of the help, in their order."""
@@ -76,6 +86,10 @@ def prepared_size(tasks: Names) -> int | None:
         found = " and ".join(map(str, sorted(side for side in sides if side)))
         raise UserError(f"The tasks were prepared at {found} pixels: say by --size which to use.")
     return sides.pop() if len(sides) == 1 else None
+
+
+def _is_empty_list(value: object) -> bool:
+    return isinstance(value, (tuple, list)) and not value
 
 
 class RunConfig(TrainingConfig, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -140,6 +154,14 @@ class RunConfig(TrainingConfig, frozen=True, kw_only=True, forbid_unknown_fields
             hint="0.1 means 10 % of the labels",
         ),
     ] = BY_BUDGET
+    shots: Annotated[
+        tuple[Annotated[int, Meta(ge=1)], ...],
+        field_meta(
+            COMPARED,
+            "Labels per class in train, and in val, comma-separated; instead of --fractions, or beside them.",
+            hint="5 means 5 labels of each class",
+        ),
+    ] = ()
     seeds: Annotated[
         tuple[Annotated[int, Meta(ge=0, le=MAX_SEED)], ...],
         field_meta(
@@ -183,10 +205,11 @@ class RunConfig(TrainingConfig, frozen=True, kw_only=True, forbid_unknown_fields
         int,
         field_meta(
             COMPARED,
-            "Cross-validation folds of your own tasks without a test split, by patient; 0 is off.",
-            ge=0,
+            "Cross-validation folds of your own tasks without a test split, by patient; 0 is off, -1 means "
+            "5 for tasks below 1,000 images.",
+            ge=-1,
         ),
-    ] = 0
+    ] = AUTO_FOLDS
     repeats: Annotated[
         int,
         field_meta(
@@ -266,13 +289,23 @@ class RunConfig(TrainingConfig, frozen=True, kw_only=True, forbid_unknown_fields
     ] = 0.01
 
     def __post_init__(self) -> None:
+        only_shots = not _is_empty_list(self.shots) and (
+            self.fractions is None or _is_empty_list(self.fractions)
+        )
+        if only_shots:  # an empty list is an error otherwise
+            msgspec.structs.force_setattr(self, "fractions", None)
         normalize(self)
         self._take_cards()
         if self.size is None:
             msgspec.structs.force_setattr(self, "size", prepared_size(self.tasks) or STORED_SIZE)
+        if only_shots:
+            msgspec.structs.force_setattr(self, "fractions", ())
         fill_by_budget(self, self.budget)
-        msgspec.structs.force_setattr(self, "fractions", tuple(sorted(self.fractions)))
+        for name in ("fractions", "shots"):
+            msgspec.structs.force_setattr(self, name, tuple(sorted(getattr(self, name))))
         self._check_folds()
+        if self.shots and self.resample:
+            raise UserError("--resample draws a share of the labels anew: leave out --shots, or --resample.")
 
     def _take_cards(self) -> None:
         """Replace cards among the tasks by their names, and add them to `task_file`."""
@@ -284,13 +317,18 @@ class RunConfig(TrainingConfig, frozen=True, kw_only=True, forbid_unknown_fields
     def _check_folds(self) -> None:
         if self.folds == 1:
             raise UserError("--folds 1: pass a whole number of at least 2, or 0 for no cross-validation.")
-        if self.repeats and not self.folds:
+        if self.repeats and self.folds < 2:
             raise UserError(f"--repeats {self.repeats} repeats a cross-validation: pass --folds as well.")
         if self.repeats > len(self.seeds):
             raise UserError(
                 f"--repeats {self.repeats}: each repeat takes a seed of its own, and --seeds has "
                 f"{len(self.seeds)}: pass more seeds, or fewer repeats."
             )
+
+    @property
+    def label_budgets(self) -> tuple[LabelBudget, ...]:
+        """Shots, then fractions, each from the fewest labels to the most."""
+        return (*(LabelsPerClass(count=count) for count in self.shots), *self.fractions)
 
     @property
     def repeat_seeds(self) -> tuple[int, ...]:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from ...core.errors import UserError
 from ...tasks.task import SPLITS, Split, no_pixels
-from ..schema.plan import Fold
+from ..schema.plan import Fold, LabelBudget
 from .subsets import LabelSubset, choose_subset, one_hot, subset_digest
 
 _Index = NDArray[np.int64]
@@ -111,10 +111,10 @@ def group_numbers(split: Split) -> _Index:
 
 
 def choose_fold_subset(
-    pool: Split, rows: FoldRows, fraction: float, seed: int, resampled: bool = False
+    pool: Split, rows: FoldRows, labels: LabelBudget, seed: int, resampled: bool = False
 ) -> LabelSubset:
-    """Choose the labels of a fraction as `choose_subset`, as rows of the pool; the digest covers the test."""
-    chosen = choose_subset(pool.at(rows.train), pool.at(rows.val), fraction, seed, resampled)
+    """Choose the labels of a budget as `choose_subset`, as rows of the pool; the digest covers the test."""
+    chosen = choose_subset(pool.at(rows.train), pool.at(rows.val), labels, seed, resampled)
     train, val = rows.train[chosen.train], rows.val[chosen.val]
     return LabelSubset(train, val, subset_digest(train, val, rows.test))
 

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from ...core.files import write_bytes
 from ...tasks.task import Split, Task
+from ..schema.plan import LabelBudget, LabelsPerClass
 
 _Index = NDArray[np.int64]
 LEAST_PER_CLASS = 2
@@ -29,20 +30,24 @@ class LabelSubset:
 
 
 def choose_subset(
-    train: Split, val: Split, fraction: float, seed: int, resampled: bool = False
+    train: Split, val: Split, labels: LabelBudget, seed: int, resampled: bool = False
 ) -> LabelSubset:
-    """Choose the subset of a fraction; with one seed a smaller fraction is part of a larger one.
+    """Choose the subset of a label budget; with one seed a smaller fraction is part of a larger one.
+
+    Fewer labels per class are likewise part of more, see `_take_shots`.
 
     Args:
         train: its `labels` are [n], or [n, classes] of 0 and 1.
         val: likewise.
-        fraction: share of both splits, in (0, 1].
+        labels: share of both splits, in (0, 1], or number per class in each.
         seed: decides which images; all inits of a seed have the same.
         resampled: draw groups with replacement, from all of each split: a stratified bootstrap sample. A
             smaller fraction is part of a larger one, but the distinct images of all are not the whole split.
     """
     parts = [
-        _take(split, fraction, np.random.default_rng([seed, place]), resampled)
+        _take_shots(split, labels.count, np.random.default_rng([seed, place]))
+        if isinstance(labels, LabelsPerClass)
+        else _take(split, labels, np.random.default_rng([seed, place]), resampled)
         for place, split in enumerate((train, val))
     ]
     return LabelSubset(parts[0], parts[1], subset_digest(*parts))
@@ -56,13 +61,16 @@ def subset_digest(*parts: _Index) -> str:
     return f"sha256:{digest.hexdigest()}"
 
 
-def subset_size(task: Task, count: int, fraction: float) -> int:
+def subset_size(task: Task, count: int, labels: LabelBudget) -> int:
     """Return how many of `count` images `choose_subset` takes, from the card alone.
 
-    Exact without groups where the share holds each class at least `LEAST_PER_CLASS` times.
+    Exact without groups where the share holds each class at least `LEAST_PER_CLASS` times, and where each
+    class has as many images as are wanted of it; of a multilabel task with labels per class an upper bound.
     """
+    if isinstance(labels, LabelsPerClass):
+        return min(count, labels.count * len(task.classes) * (2 if task.kind == "multilabel" else 1))
     least = 1 if task.kind == "multilabel" else LEAST_PER_CLASS * len(task.classes)
-    return min(count, max(round(fraction * count), least))
+    return min(count, max(round(labels * count), least))
 
 
 def one_hot(labels: NDArray[np.int64], classes: int = 0) -> NDArray[np.bool_]:
@@ -92,6 +100,26 @@ def _take(split: Split, fraction: float, rng: np.random.Generator, resampled: bo
     places[_required_places(counts, sizes, order, multilabel=split.labels.ndim == 2)] = True
     times = np.bincount(order[places], minlength=len(counts))  # how often each group is taken
     return np.repeat(np.arange(len(split)), times[groups])
+
+
+def _take_shots(split: Split, shots: int, rng: np.random.Generator) -> _Index:
+    """Take so many images of each class, all if it has fewer, from as many groups as possible.
+
+    Images are in one random order, the first image of every group before any second one, and of each class
+    the first are taken: of a multilabel task the first with and the first without each finding.
+    """
+    if not len(split):
+        return np.zeros(0, np.int64)
+    groups = np.arange(len(split)) if split.groups is None else split.groups
+    order = rng.permutation(len(split))
+    by_group = order[np.argsort(groups[order], kind="stable")]
+    _, first, size = np.unique(groups[by_group], return_index=True, return_counts=True)
+    rank = np.empty(len(split), np.int64)  # of an image within its group, in the random order
+    rank[by_group] = np.arange(len(split)) - np.repeat(first, size)
+    order = order[np.argsort(rank[order], kind="stable")]
+    member = one_hot(split.labels)[order]
+    sides = np.concatenate([member, ~member], axis=1) if split.labels.ndim == 2 else member
+    return np.sort(order[(sides & (sides.cumsum(axis=0) <= shots)).any(axis=1)])
 
 
 def _bootstrap_order(counts: NDArray[np.float64], sizes: _Index, rng: np.random.Generator) -> _Index:

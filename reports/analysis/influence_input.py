@@ -9,7 +9,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from ...benchmark.schema.records import Record
+from ...benchmark.schema.records import Record, TaskFacts
+from ...benchmark.training.patient_level import aggregate_by_patient
 from ..statistics.cross_validation import average_over_folds
 from ..statistics.influence import (
     _Floats,
@@ -80,7 +81,7 @@ class ScoreEvidence:
         return [(members, hit[chosen]) for members, hit in self.sides]
 
 
-@lru_cache(maxsize=1)  # several analyses need it; [seeds, units] of every row is large
+@lru_cache(maxsize=2)  # by image and by patient; several analyses need it; [seeds, units] is large
 def score_evidence(results: ReportInput) -> Mapping[LeaderboardRow, ScoreEvidence]:
     """Read the predictions of every row."""
     records = {record.key: record for record in results.counted}
@@ -91,14 +92,15 @@ def score_evidence(results: ReportInput) -> Mapping[LeaderboardRow, ScoreEvidenc
 def _row_evidence(results: ReportInput, row: LeaderboardRow, members: Sequence[Record]) -> ScoreEvidence:
     kind = members[0].task.kind if members[0].task else ""
     metric, measure = results.verdict_metric, JUDGED_METRICS[results.verdict_metric]
-    if any(record.metrics.get(metric) is None for record in members):
+    of_images = results.unit == "image"  # records have the metrics of these alone
+    if of_images and any(record.metrics.get(metric) is None for record in members):
         return ScoreEvidence(problem=f"the {measure.title} is undefined on this test set")
     stored = []
     for record in members:
         read = read_predictions(results.prediction_files(record.key))
         if read is None:
             return ScoreEvidence(problem=f"the predictions of record {record.key} are missing or damaged")
-        stored.append(read)
+        stored.append(by_patient(read, members[0].task) if results.unit == "patient" else read)
     images, first = {read.images for read in stored}, stored[0]
     if len(images) > 1:
         return ScoreEvidence(problem="its seeds were scored on different test images")
@@ -115,8 +117,8 @@ def _row_evidence(results: ReportInput, row: LeaderboardRow, members: Sequence[R
         values, influence = average_over_folds(compute, truth, stacked, stacked_folds(stored), first.groups)
     except ValueError as error:  # such as predictions of different shapes
         return ScoreEvidence(problem=str(error))
-    recorded = np.array([record.metrics[metric] for record in members], dtype=float)
-    if np.abs(values - recorded).max() > 1e-6:
+    recorded = np.array([record.metrics.get(metric) for record in members], dtype=float)
+    if of_images and np.abs(values - recorded).max() > 1e-6:
         return ScoreEvidence(
             problem=f"its predictions do not give the {measure.title} that its records state"
         )
@@ -125,6 +127,7 @@ def _row_evidence(results: ReportInput, row: LeaderboardRow, members: Sequence[R
         single = f"a class has a single test image, so that its {measure.title} has no known error"
         return ScoreEvidence(problem=single)
     groups = 0 if first.groups is None else len(np.unique(first.groups))
+    groups = groups if of_images else len(truth)
     if groups == 1 and not by_class:
         return ScoreEvidence(problem="all test images are of one group: their error is unknown")
     if by_class and any(_has_one_group_side(judged, read) for read in stored):
@@ -180,7 +183,7 @@ class StoredPredictions:
     """
 
     labels: NDArray[np.generic]
-    scores: NDArray[np.float32]
+    scores: NDArray[np.floating]
     groups: NDArray[np.generic] | None = None
     folds: NDArray[np.int64] | None = None
     rows: NDArray[np.int64] | None = None
@@ -195,6 +198,17 @@ class StoredPredictions:
     def partition(self) -> str:
         """Hash of the folds; "" without cross-validation."""
         return "" if self.folds is None else hashlib.sha256(self.folds.tobytes()).hexdigest()
+
+
+def by_patient(stored: StoredPredictions, task: TaskFacts | None) -> StoredPredictions:
+    """Return one row per patient, in the order of their names; images without groups stay as they are."""
+    if stored.groups is None:
+        return stored
+    kind, how = (task.kind, task.patient_score) if task else ("", "mean")
+    found = aggregate_by_patient(kind, stored.labels, stored.scores, stored.groups, how)
+    folds = None if stored.folds is None else stored.folds[found.first]
+    rows = None if stored.rows is None else stored.rows[found.first]
+    return StoredPredictions(found.labels, found.scores, None, folds, rows)
 
 
 def read_predictions(paths: Sequence[Path | None]) -> StoredPredictions | None:

@@ -137,8 +137,7 @@ def load_report_input(folders: Sequence[Path], margin: float = MARGIN) -> Report
     if not all(map(_is_supported, records)):
         folders_text = ", ".join(map(str, runs.folders))
         raise UserError(
-            f"{folders_text}: held-out sites, planted confounders and labels per class need a newer version "
-            "of mednet-bench."
+            f"{folders_text}: held-out sites and planted confounders need a newer version of mednet-bench."
         )
     audits = {(a.init, a.identity, a.task): a for folder in runs.folders for a in read_audits(folder)}
     leakage = {place: audit for folder in runs.folders for place, audit in read_leakage(folder).items()}
@@ -165,8 +164,7 @@ def load_report_input(folders: Sequence[Path], margin: float = MARGIN) -> Report
 
 
 def _is_supported(record: Record) -> bool:
-    view, labels = record.cell.view, record.cell.labels
-    return (view is msgspec.UNSET or isinstance(view, Fold)) and not isinstance(labels, msgspec.Struct)
+    return record.cell.view is msgspec.UNSET or isinstance(record.cell.view, Fold)
 
 
 def setting_hash(record: Record) -> str:

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field, replace
 from operator import attrgetter
 from pathlib import Path
 from types import MappingProxyType
+from typing import Literal
 
 import msgspec
 
@@ -35,7 +36,7 @@ class LeaderboardRow:
         size: stored image size in pixels.
         input_size: image size in pixels as the network sees it.
         protocol: with its options, if any: "partial (stages=2)".
-        fraction: share of the labels, 0 to 1.
+        fraction: share of the labels, 0 to 1; -1/n for n per class, as `Cell.fraction`.
         setting: short hash that inits must share to be compared, see `setting_hash`.
         variant: setting and a short hash of the init's identity; only equal variants are averaged.
         ambiguous: the visible columns do not say which rows may be compared: show the variant.
@@ -191,6 +192,8 @@ class ReportInput:
         leakage: (task, size, data) -> audit of its splits, if any.
         margin: of equivalence, in units of the metric of the verdicts.
         verdict_metric: metric of the verdicts, one of `JUDGED_METRICS`.
+        prevalence: share of positives for PPV and NPV of binary tasks; 0 is that of each test set.
+        unit: what a test unit of the verdicts is, see `patient_results`.
     """
 
     folders: tuple[Path, ...]
@@ -214,6 +217,8 @@ class ReportInput:
     verdict_metric: str = PRIMARY_METRIC
     fold_records: Mapping[str, tuple[Record, ...]] = field(default_factory=dict)
     incomplete: tuple[IncompleteRepeat, ...] = ()
+    prevalence: float = 0.0
+    unit: Literal["image", "patient"] = "image"
 
     def choose_verdict_metric(self, name: str) -> "ReportInput":
         """Return the same input with verdicts on another metric.

@@ -5,6 +5,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import TypeVar
 
+from ...benchmark.schema.plan import budget_text, shots_of
 from ...benchmark.training.metrics import BUILT_IN_METRICS
 from ...core.errors import clean
 from ..analysis.report_input import LeaderboardRow, ReportInput, look_up_metric
@@ -29,8 +30,8 @@ def order_metrics(names: Iterable[str]) -> list[str]:
 
 
 def format_percent(fraction: float) -> str:
-    """Write a share as percent, e.g. "10 %"."""
-    return f"{fraction * 100:.4g}{NBSP}%"
+    """Write a share of the labels as percent, e.g. "10 %"; labels per class as "5 per class"."""
+    return budget_text(fraction) if shots_of(fraction) else f"{fraction * 100:.4g}{NBSP}%"
 
 
 def count_noun(number: float, noun: str) -> str:

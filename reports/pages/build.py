@@ -1,13 +1,14 @@
 """From run directories to the files of one report."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ...core.errors import UserError
 from ...core.files import write_bytes
 from ...core.progress import show_phase
 from ..analysis.load_report_input import load_report_input
+from ..analysis.patients import patient_results
 from ..analysis.report_input import ReportInput
 from ..statistics.paired import MARGIN
 from .csv_table import leaderboard_csv
@@ -39,21 +40,25 @@ class BuiltReport:
     results: ReportInput
 
 
-def build_report(folders: Sequence[Path], out: Path | None = None, margin: float = MARGIN) -> BuiltReport:
+def build_report(
+    folders: Sequence[Path], out: Path | None = None, margin: float = MARGIN, prevalence: float = 0.0
+) -> BuiltReport:
     """Write `report.html`, `report.md`, `leaderboard.csv`, `verdicts.*` and `figures/*.svg`.
 
-    Also `subgroups.csv` if a task has subgroups, and `effects.csv` if two inits differ in one fact.
+    Also `subgroups.csv` if a task has subgroups, `effects.csv` if two inits differ in one fact, and
+    `verdicts_by_patient.csv` if patients have several test images.
 
     Args:
         folders: one run directory, or several for one report.
         out: folder for the files; for a single run `report/` in its directory by default.
         margin: equivalence margin; smaller differences of the primary metric do not matter.
+        prevalence: share of positives for PPV and NPV of binary tasks; 0 is that of each test set.
 
     Raises:
         UserError: a folder has no readable record, several folders have no `out`, or `out` is not writable.
         DiskFullError: the disk is full; every file is then whole or unchanged.
     """
-    return write_report(load_report_input(folders, margin), out)
+    return write_report(replace(load_report_input(folders, margin), prevalence=prevalence), out)
 
 
 @show_phase("writing the report")
@@ -81,7 +86,12 @@ def write_report(results: ReportInput, out: Path | None = None) -> BuiltReport:
         verdicts=tuple(verdicts),
         results=results,
     )
-    texts = {"subgroups.csv": subgroups_csv(results), "effects.csv": effects_csv(results)}
+    by_patient = patient_results(results)
+    texts = {
+        "subgroups.csv": subgroups_csv(results),
+        "effects.csv": effects_csv(results),
+        "verdicts_by_patient.csv": verdicts_csv(by_patient.results) if by_patient else "",
+    }
     tables = {out / name: text.encode() for name, text in texts.items() if text}
     for path, content in (figures | verdicts | tables).items():
         write_bytes(path, content)

@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+from ...benchmark.schema.plan import shots_of
 from ...core.errors import one_line
 from ..analysis.flags import leaks_by_row
 from ..analysis.report_input import LeaderboardRow, ReportInput
@@ -14,7 +15,7 @@ from ..statistics.stats import MetricStat
 LEADERBOARD_COLUMNS = (
     "task", "arch", "init", "protocol", "size", "input_size", "fraction", "n_train", "n_seeds", "metric",
     "mean", "sd", "low", "high", "n_undefined", "variant", "setting", "init_label", "declared_overlap",
-    "generated", "n_val", "leaks",
+    "generated", "n_val", "leaks", "shots",
 )  # fmt: skip
 
 
@@ -27,17 +28,19 @@ def leaderboard_rows(results: ReportInput) -> list[dict[str, Any]]:
     """Return the averages by `LEADERBOARD_COLUMNS`, sorted by name, so that equal records give equal rows.
 
     `n_seeds` counts the seeds with a defined metric, which `mean` and `sd` use; `n_undefined` the others.
-    Undefined values are None. `leaks` lists test images or patients in train.
+    Undefined values are None; so is `fraction` where `shots` are labels per class. `leaks` lists test images
+    or patients in train.
     """
     known = leaks_by_row(results)
     lines = [
-        (*_line(results, row, metric, stat), "; ".join(known[row]))
+        (*_line(results, row, metric, stat), "; ".join(known[row]), shots_of(row.fraction) or None)
         for row in results.rows
         for metric, stat in row.stats.items()
     ]
     rows: list[dict[str, Any]] = [dict(zip(LEADERBOARD_COLUMNS, line, strict=True)) for line in lines]
     order = (*LEADERBOARD_COLUMNS[:7], "metric", "variant")
-    return sorted(rows, key=lambda row: [(isinstance(row[name], str), row[name]) for name in order])
+    rows.sort(key=lambda row: [(isinstance(row[name], str), row[name]) for name in order])
+    return [row | {"fraction": None} if row["shots"] else row for row in rows]
 
 
 def rows_csv(columns: Sequence[str], rows: Iterable[dict[str, Any]]) -> str:
@@ -68,6 +71,12 @@ def _line(
         row.label, "; ".join(row.overlap), results.generated(row.task),
         _number(row.n_val),
     )  # fmt: skip
+
+
+def label_fields(fraction: float) -> dict[str, float | int | str]:
+    """Return the columns `fraction` and `shots` of a label budget, of which one is ""."""
+    shots = shots_of(fraction)
+    return {"fraction": "" if shots else fraction, "shots": shots or ""}
 
 
 def spreadsheet_safe(text: str) -> str:

@@ -6,12 +6,12 @@ from collections.abc import Iterator
 from ..analysis.report_input import LeaderboardRow, ReportInput
 from ..analysis.subgroups import RowGap, SubgroupGain, SubgroupRow, subgroup_gains, subgroup_gaps
 from ..statistics.paired import PairedDifference
-from .csv_table import csv_text
+from .csv_table import csv_text, label_fields
 
 SUBGROUP_COLUMNS = (
     "task", "arch", "protocol", "size", "input_size", "fraction", "column", "subgroup", "quantity", "init_a",
     "init_b", "value", "low", "high", "by_chance", "p_holm", "shown", "n_images", "n_positives", "n_groups",
-    "n_seeds", "problem", "variant_a", "variant_b", "generated",
+    "n_seeds", "problem", "variant_a", "variant_b", "generated", "shots",
 )  # fmt: skip
 
 
@@ -39,7 +39,7 @@ _CsvLine = dict[str, object]
 def _row(row: LeaderboardRow, column: str) -> _CsvLine:
     return {
         "task": row.task, "arch": row.arch, "protocol": row.protocol, "size": row.size,
-        "input_size": row.input_size, "fraction": row.fraction, "column": column, "init_a": row.init,
+        "input_size": row.input_size, **label_fields(row.fraction), "column": column, "init_a": row.init,
         "variant_a": row.variant, "n_seeds": len(row.seeds),
     }  # fmt: skip
 

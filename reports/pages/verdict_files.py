@@ -6,6 +6,7 @@ from typing import Any
 
 import msgspec
 
+from ...benchmark.schema.plan import shots_of
 from ..analysis.report_input import LeaderboardRow, ReportInput
 from ..analysis.verdicts import POWER, Verdict, compute_verdicts
 from ..elements.format import clean
@@ -38,7 +39,7 @@ class VerdictLine(msgspec.Struct, frozen=True, kw_only=True):
     task: str
     arch: str
     protocol: str
-    fraction: float
+    fraction: float | None
     init_a: str
     init_b: str
     metric: str
@@ -73,6 +74,7 @@ class VerdictLine(msgspec.Struct, frozen=True, kw_only=True):
     init_label_b: str
     keys_a: tuple[str, ...]
     keys_b: tuple[str, ...]
+    shots: int | None
 
 
 class VerdictFile(msgspec.Struct, frozen=True, kw_only=True):
@@ -145,7 +147,8 @@ def _line(results: ReportInput, verdict: Verdict) -> VerdictLine:
     prior = verdict.paired
     keys = keys_of(verdict)
     return VerdictLine(
-        task=clean(a.task), arch=clean(a.arch), protocol=clean(a.protocol), fraction=a.fraction,
+        task=clean(a.task), arch=clean(a.arch), protocol=clean(a.protocol),
+        fraction=None if shots_of(a.fraction) else a.fraction, shots=shots_of(a.fraction) or None,
         init_a=clean(a.init), init_b=clean(b.init), metric=verdict.metric, n_seeds=len(verdict.seeds),
         difference=_known(verdict.difference), low=_known(low), high=_known(high), verdict=verdict.verdict,
         mde=_known(verdict.mde),

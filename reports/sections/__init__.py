@@ -10,6 +10,8 @@ SECTION_ORDER = (
     "learning-curves",
     "difference-to-scratch",
     "modality-map",
+    "by-patient",
+    "clinical",
     "subgroups",
     "per-class",
     "reliability",

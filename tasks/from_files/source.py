@@ -6,6 +6,7 @@ from pathlib import Path
 
 from ..task import SPLITS, DataLocations, MissingFile, Split, no_pixels
 from .find import list_task_files
+from .image_files import image_files
 from .prepared import prepare_task
 from .schema import FilesSpec
 
@@ -48,3 +49,7 @@ class FilesSource:
         """Open the splits without the images, which `load` maps and does not read."""
         splits = self.load(size, places)
         return {name: replace(split, images=no_pixels(len(split))) for name, split in splits.items()}
+
+    def image_files(self, size: int, places: DataLocations) -> Mapping[str, list[str]]:
+        """Return split -> path of each image, which may name a patient: for lists on this machine only."""
+        return image_files(self.spec, size)

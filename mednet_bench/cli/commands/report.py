@@ -1,4 +1,4 @@
-"""`report`, `leaderboard`, `verdicts`, `compare`, `regress`, `calibrate`: commands that read records."""
+"""`report`, `leaderboard`, `verdicts`, `predictions`, `compare`, ...: commands that read records."""
 
 import io
 import sys
@@ -24,12 +24,13 @@ from ..options import (
     option,
     read_config_file,
 )
-from .command import BenchCommand, ParsedValues, echo, echo_json, format_option
+from .command import BenchCommand, ParsedValues, echo, echo_json, format_option, say
 
 
 def report_command(values: ParsedValues) -> int:
     """Write the HTML and Markdown report of one or several runs."""
-    report = pages.build.build_report(values["runs"], values["to"], values["margin"])
+    prevalence = values["prevalence"] or 0.0
+    report = pages.build.build_report(values["runs"], values["to"], values["margin"], prevalence)
     print_results(report.results, report.html)
     if values["open"]:
         webbrowser.open(report.html.resolve().as_uri())
@@ -60,6 +61,27 @@ def verdicts_command(values: ParsedValues) -> int:
         echo_json(pages.verdict_board.verdict_facts(runs, margin, metric))
     else:
         echo(pages.verdict_board.verdict_board(runs, margin, values["format"], metric), nl=False)
+    return 0
+
+
+def predictions_command(values: ParsedValues) -> int:
+    """Write the score of every test image by init and seed of one run to a CSV file.
+
+    Files, labels and pseudonyms of patients stay on this machine: no other command reads the file, and it
+    belongs into no publication.
+    """
+    path = values["to"]
+    if path.exists() and not values["force"]:
+        raise UserError(f"{path} exists: name another file, or pass --force to replace it.")
+    wanted = pages.board.BoardRequest(values["protocol"] or (), values["fraction"] or ())
+    write_bytes(path, pages.predictions_csv.predictions_csv(values["run"], wanted).encode())
+    echo(one_line(f"{path}: it names files and patients' pseudonyms, so keep it on this machine"))
+    if values["sheets"]:
+        written, without = pages.error_sheet.write_error_sheets(values["run"], wanted, values["sheets"])
+        for name in without:
+            say(f"no sheet of {name}: its images are not your own, gone, or changed since the run")
+        if written:
+            echo(one_line(f"{values['sheets']}: worst errors ({len(written)}), for this machine only"))
     return 0
 
 
@@ -135,13 +157,17 @@ _REPORT = [
         ["--to"], type=PATH, help="Folder to write; RUN/report by default, needed for several runs."
     ),
     field_option("margin"),
+    click.Option(
+        ["--prevalence"],
+        type=click.FloatRange(0, 1, min_open=True, max_open=True),
+        help="Share of positives for PPV and NPV of binary tasks; by default that of the test set.",
+    ),
     field_option("open"),
 ]
 _FORMAT = format_option(
     "markdown", "csv", "json", "latex", text="Format of the table; latex needs the package booktabs."
 )
-_LEADERBOARD = [
-    _RUNS,
+_SHOWN = [
     field_option("protocols", "protocol", default=None, help="Show only these protocols, comma-separated."),
     field_option(
         "fractions",
@@ -149,8 +175,18 @@ _LEADERBOARD = [
         default=None,
         help="Show only these fractions of the labels, comma-separated.",
     ),
-    _METRIC,
-    _FORMAT,
+]
+_LEADERBOARD = [_RUNS, *_SHOWN, _METRIC, _FORMAT]
+_PREDICTIONS = [
+    click.Argument(["run"], type=PATH),
+    click.Option(["--to"], type=FILE, required=True, help="CSV file to write; it stays on this machine."),
+    *_SHOWN,
+    click.Option(
+        ["--sheets"],
+        type=PATH,
+        help="Folder for sheets of the images with the largest loss, of your own data.",
+    ),
+    flag_option("--force", "Replace an existing file."),
 ]
 _COMPARE = [click.Argument(["run_a"], type=PATH), click.Argument(["run_b"], type=PATH), _METRIC]
 _REGRESS = [
@@ -179,6 +215,9 @@ REPORT_COMMANDS = (
         verdicts_command,
         [_RUNS, field_option("margin"), judged_metric_option(), _FORMAT],
         "mednet-bench verdicts runs/latest --format json",
+    ),
+    BenchCommand(
+        predictions_command, _PREDICTIONS, "mednet-bench predictions runs/latest --to predictions.csv"
     ),
     BenchCommand(compare_command, _COMPARE, "mednet-bench compare runs/before runs/after"),
     BenchCommand(regress_command, _REGRESS, "mednet-bench regress runs/latest --against baseline.json"),

@@ -70,12 +70,16 @@ def _training_rows(trainings: list[dict[str, Any]]) -> tuple[list[list[Any]], li
     """Return rows and headers of the passes that a training makes over its labels, before early stopping."""
     rows = [
         [
-            each["task"], f"{each['fraction']:.4g}", each["n_train"], each["steps"], each["validations"],
+            each["task"], _labels_text(each), each["n_train"], each["steps"], each["validations"],
             f"{each['passes']:.3g}", "not all labels are seen" if each["passes"] < 1 else "",
         ]
         for each in trainings
     ]  # fmt: skip
-    return rows, ["task", "fraction", "train labels", "steps", "validations", "passes", ""]
+    return rows, ["task", "labels", "train labels", "steps", "validations", "passes", ""]
+
+
+def _labels_text(training: dict[str, Any]) -> str:
+    return f"{training['shots']} per class" if training["shots"] else f"{training['fraction']:.4g}"
 
 
 def estimate_facts(planned: "PlannedRun") -> dict[str, Any]:

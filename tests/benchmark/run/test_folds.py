@@ -11,14 +11,14 @@ from cards import CARD
 from PIL import Image
 
 from mednet_bench.benchmark.audits.contamination.audit import ContaminationRequest, _tested_images
-from mednet_bench.benchmark.run import estimate
+from mednet_bench.benchmark.run import auto_folds, estimate
 from mednet_bench.benchmark.run.cell_cost import INDEX_BYTES, CellCost, CostCounter, count_disk
 from mednet_bench.benchmark.run.cell_runner import CellRunner
 from mednet_bench.benchmark.run.machine_probe import MachineProbe
 from mednet_bench.benchmark.run.resolve import resolve_request
 from mednet_bench.benchmark.schema.plan import Fold
 from mednet_bench.benchmark.schema.records import RecordStore
-from mednet_bench.benchmark.schema.request import RunConfig
+from mednet_bench.benchmark.schema.request import AUTO_FOLDS, RunConfig
 from mednet_bench.benchmark.training import features
 from mednet_bench.benchmark.training.protocol import CostEstimate
 from mednet_bench.cli.show.plan import plan_facts, plan_text
@@ -176,7 +176,7 @@ def test_an_estimate_counts_the_reading_of_own_images_once_and_the_subsets_of_ev
     ("options", "sentence"),
     [
         ({"folds": 1}, "--folds 1: pass a whole number of at least 2"),
-        ({"folds": -1}, "--folds -1: pass a whole number of at least 0"),
+        ({"folds": -2}, "--folds -2: pass a whole number of at least -1"),
         ({"folds": 0}, "--repeats 2 repeats a cross-validation: pass --folds as well"),
         ({"repeats": 4}, "--repeats 4: each repeat takes a seed of its own, and --seeds has 3"),
     ],
@@ -225,3 +225,25 @@ def test_frames_of_a_file_are_one_group(card: Path) -> None:
     resolved = resolve_request(config_of(card))
     pool = resolved.load_pool("ward", 28)
     assert pool.groups is not None and sorted(np.unique(pool.groups, return_counts=True)[1]) == [3] * 20
+
+
+def test_small_tasks_without_a_given_test_split_have_folds_by_default(
+    card: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = config_of(card, folds=AUTO_FOLDS, repeats=0)
+    planned = plan_run(config)
+    assert RunConfig().folds == AUTO_FOLDS and len(planned.cells) == 5 * 3 * 2
+    assert {planned.cell.protocol_label for planned in planned.cells} == {"linear (folds=5)"}
+    (said,) = planned.warnings()
+    assert "40 images without a given test split: 5 folds by patient; --folds 0" in said
+    assert {each["folds"] for each in planned.power_facts()} == {5}
+    off = plan_run(config_of(card, folds=0, repeats=0))
+    assert len(off.cells) == 3 * 2 and not off.warnings()
+    monkeypatch.setattr(auto_folds, "DEFAULT_FOLDS", 11)  # 10 patients of each class
+    few = plan_run(config)
+    assert len(few.cells) == 3 * 2 and "too few patients for 11 folds" in few.warnings()[0]
+    monkeypatch.setattr(auto_folds, "FEW_IMAGES", 40)
+    assert len(plan_run(config).cells) == 3 * 2 and not plan_run(config).warnings()
+    card.write_text(card.read_text() + 'split_column = "part"\n')
+    monkeypatch.undo()
+    assert len(plan_run(config).cells) == 3 * 2 and not plan_run(config).warnings()

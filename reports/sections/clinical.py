@@ -1,0 +1,216 @@
+"""Clinical measures: ROC and precision-recall curves, operating points, predictive values."""
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from ...benchmark.training.thresholds import YOUDEN
+from ..analysis.clinical import CURVE, MOST_LINES, ClinicalLine, clinical_lines
+from ..analysis.report_input import ReportInput
+from ..elements.format import (
+    compact_column,
+    format_number,
+    format_percent,
+    task_entry,
+    varying_columns,
+)
+from ..elements.pictures import InitLook, draw_panel, legend_swatch, looks_of, panel_title, report_style
+from ..elements.section import (
+    SECTIONS,
+    Datum,
+    Figure,
+    FigurePanel,
+    SectionContent,
+    SectionPart,
+    Table,
+    TableColumn,
+    TableEntry,
+    TableRow,
+)
+from ..statistics.operating_points import Estimate
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+MOST_PANELS = 12
+"""Pairs of curves that are drawn; a page with more is slow."""
+CONFUSION = ("true positives", "false positives", "false negatives", "true negatives")
+NO_THRESHOLDS = (
+    "These records have no threshold from validation: `run --overwrite always` computes them anew with one."
+)
+
+
+@SECTIONS.register("clinical")
+def clinical_section(results: ReportInput) -> SectionContent | None:
+    """Show the rows with the largest share of the labels; None where no predictions can be read."""
+    lines = clinical_lines(results)
+    if not lines:
+        return None
+    with_labels = f"with {format_percent(lines[0].row.fraction)} of the labels"
+    blocks: list[Table | Figure] = [_ranking_table(results, lines, with_labels), _figure(lines)]
+    called = [line for line in lines if YOUDEN in line.calls]
+    if called:
+        blocks += [_calls_table(results, called, with_labels), _rules_table(results, called, with_labels)]
+    if any(line.subgroups for line in called):
+        blocks.append(_subgroup_table(results, called, with_labels))
+    part = SectionPart(lead=_lead(results, lines, len(called)), blocks=tuple(blocks))
+    return SectionContent("Clinical measures", (part,))
+
+
+def _lead(results: ReportInput, lines: Sequence[ClinicalLine], called: int) -> tuple[str, ...]:
+    share = "the prevalence of the test set"
+    if results.prevalence:
+        stated = f"a stated prevalence of {format_percent(results.prevalence)}"
+        share = f"{stated} (of other than binary tasks to {share})"
+    return (
+        "One class against the rest (of a binary task the second), mean over seeds. The unit is an image, "
+        "or a patient with one score, as in By patient. Intervals: 95 % bootstrap of patients (images where "
+        "none are known), about other patients and these trained networks, not other trainings; for 0 and 1 "
+        "without a single exception that of Clopper and Pearson.",
+        "The first table reads the ROC curve of the test set. The others use thresholds that were chosen on "
+        "the validation labels of each cell, as in use: the first of them by the highest sensitivity plus "
+        "specificity (Youden), the folded one to reach a sensitivity or specificity. PPV and NPV apply to "
+        f"{share}; `report --prevalence` states another.",
+        *((NO_THRESHOLDS,) if called < len(lines) else ()),
+        *((f"The first {MOST_LINES} lines are shown.",) if len(lines) == MOST_LINES else ()),
+    )
+
+
+def _head(lines: Sequence[ClinicalLine]) -> tuple[list[TableColumn], list[str]]:
+    extra = varying_columns(line.row for line in lines)
+    columns = [
+        TableColumn("Task", facet="task"), TableColumn("Class"), TableColumn("Init", facet="init"),
+        TableColumn("Protocol", facet="protocol"), *(column for column, _ in extra), TableColumn("Unit"),
+    ]  # fmt: skip
+    return columns, [field for _, field in extra]
+
+
+def _names(results: ReportInput, line: ClinicalLine, extra: Sequence[str]) -> list[TableEntry]:
+    row = line.row
+    fields = (getattr(row, field) for field in extra)
+    return [task_entry(results, row.task), line.label, row.init, row.protocol, *fields, line.unit]
+
+
+def _entry(found: Estimate) -> Datum:
+    span = "" if found.low != found.low else f"{format_number(found.low)} to {format_number(found.high)}"
+    return Datum(found.value, note=span)
+
+
+def _table(
+    caption: str,
+    columns: Sequence[TableColumn],
+    rows: Sequence[TableRow],
+    fraction: float,
+    folded: bool = False,
+) -> Table:
+    table = Table(caption, tuple(columns), tuple(rows), folded, {"fraction": fraction})
+    return compact_column(table, "Protocol")
+
+
+def _ranking_table(results: ReportInput, lines: Sequence[ClinicalLine], labels: str) -> Table:
+    columns, extra = _head(lines)
+    measures = list(lines[0].ranking)
+    columns += [TableColumn("AUC" if name == "auc" else name.capitalize(), ".3f") for name in measures]
+    columns += [TableColumn("Positives", ",d", "of the number beside it")]
+    rows = [
+        (
+            *_names(results, line, extra), *(_entry(line.ranking[name]) for name in measures),
+            Datum(line.positives, note=f"of {line.positives + line.negatives:,}"),
+        )
+        for line in lines
+    ]  # fmt: skip
+    return _table(f"ROC curve of the test set, {labels}", columns, rows, lines[0].row.fraction)
+
+
+def _calls_table(results: ReportInput, lines: Sequence[ClinicalLine], labels: str) -> Table:
+    columns, extra = _head(lines)
+    names = ("sensitivity", "specificity", "PPV", "NPV")
+    columns += [TableColumn(name[0].upper() + name[1:], ".3f") for name in names]
+    columns += [TableColumn("Prevalence", ".3f", "share of positives of PPV and NPV")]
+    columns += [
+        TableColumn(short, ",.1f", f"{name}, mean over seeds")
+        for short, name in zip(("TP", "FP", "FN", "TN"), CONFUSION, strict=True)
+    ]
+    rows = [
+        (
+            *_names(results, line, extra), *(_entry(line.calls[YOUDEN][name]) for name in names),
+            line.prevalence, *line.confusion,
+        )
+        for line in lines
+    ]  # fmt: skip
+    return _table(f"At the threshold chosen on validation, {labels}", columns, rows, lines[0].row.fraction)
+
+
+def _rules_table(results: ReportInput, lines: Sequence[ClinicalLine], labels: str) -> Table:
+    columns, extra = _head(lines)
+    columns += [TableColumn("Wanted on validation"), TableColumn("Sensitivity", ".3f")]
+    columns += [TableColumn("Specificity", ".3f")]
+    rows = [
+        (
+            *_names(results, line, extra), rule,
+            _entry(found["sensitivity"]), _entry(found["specificity"]),
+        )
+        for line in lines
+        for rule, found in line.calls.items()
+        if rule != YOUDEN
+    ]  # fmt: skip
+    caption = f"At thresholds that reach a sensitivity or specificity on validation, {labels}"
+    return _table(caption, columns, rows, lines[0].row.fraction, folded=True)
+
+
+def _subgroup_table(results: ReportInput, lines: Sequence[ClinicalLine], labels: str) -> Table:
+    columns, extra = _head(lines)
+    columns += [TableColumn("Column"), TableColumn("Subgroup")]
+    columns += [TableColumn("Sensitivity", ".3f"), TableColumn("Specificity", ".3f")]
+    columns += [TableColumn("Positives", ",d"), TableColumn("Negatives", ",d")]
+    rows = [
+        (
+            *_names(results, line, extra), each.column, each.value,
+            *(_entry(each.measures[name]) for name in ("sensitivity", "specificity")),
+            each.positives, each.negatives,
+        )
+        for line in lines
+        for each in line.subgroups
+    ]  # fmt: skip
+    caption = f"By subgroup, at the threshold chosen on validation for all, {labels}"
+    return _table(caption, columns, rows, lines[0].row.fraction)
+
+
+def _figure(lines: Sequence[ClinicalLine]) -> Figure:
+    """Draw ROC and precision-recall curves of each class, by patient where there are several images."""
+    by_patient = {line.row.task for line in lines if line.unit == "patient"}
+    groups: dict[tuple[object, ...], list[ClinicalLine]] = defaultdict(list)
+    for line in lines:
+        if (line.unit == "patient") == (line.row.task in by_patient):
+            row = line.row
+            place = (row.task, line.label, row.protocol, row.arch, row.size, row.input_size, row.setting)
+            groups[place].append(line)
+    shown = list(groups.values())[: MOST_PANELS // 2]
+    looks = looks_of([line.row.init for line in lines])
+    with report_style():
+        panels = [_panel(group, looks, roc) for group in shown for roc in (True, False)]
+        used = dict.fromkeys(line.row.init for group in shown for line in group)
+        keys = tuple((legend_swatch(looks[init]), init) for init in used)
+    more = f" The first {len(shown)} of {len(groups)}." if len(groups) > len(shown) else ""
+    caption = f"ROC and precision-recall curves of the test set, mean over seeds.{more}"
+    return Figure("clinical-curves", caption, tuple(panels), keys)
+
+
+def _panel(group: Sequence[ClinicalLine], looks: Mapping[str, InitLook], roc: bool) -> FigurePanel:
+    first = group[0]
+
+    def paint(axes: "Axes") -> None:
+        for line in group:
+            look = looks[line.row.init]
+            across, up = (CURVE, line.roc) if roc else (CURVE[1:], line.precision)
+            axes.plot(across, up, color=look.color, linestyle=look.dash)
+        axes.set(xlim=(0, 1), ylim=(0, 1.02))
+        axes.set_xlabel("1 - specificity" if roc else "sensitivity (recall)")
+        axes.set_ylabel("sensitivity" if roc else "PPV (precision)")
+        panel_title(axes, f"{first.row.task}: {first.label}", f"{first.row.protocol}, by {first.unit}", 30)
+
+    inits = ", ".join(line.row.init for line in group)
+    what = "ROC" if roc else "Precision-recall"
+    alt = f"{what} curves of {inits} for {first.label} of {first.row.task}"
+    facts = {"task": first.row.task, "protocol": first.row.protocol, "fraction": first.row.fraction}
+    return draw_panel(paint, 250, 230, alt, facts=facts)

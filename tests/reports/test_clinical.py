@@ -1,0 +1,149 @@
+"""Results by patient and clinical measures, against scikit-learn on the exported table."""
+
+import csv
+import io
+from dataclasses import replace
+from pathlib import Path
+
+import msgspec
+import numpy as np
+import pandas as pd
+import pytest
+from click.testing import CliRunner
+from sklearn.metrics import average_precision_score, confusion_matrix, roc_auc_score, roc_curve
+from synthetic import Grid, write_run
+
+from mednet_bench.benchmark.schema.records import RecordStore
+from mednet_bench.benchmark.training.patient_level import aggregate_by_patient
+from mednet_bench.benchmark.training.thresholds import RULES
+from mednet_bench.cli.main import cli
+from mednet_bench.reports.analysis.clinical import clinical_lines
+from mednet_bench.reports.analysis.load_report_input import load_report_input
+from mednet_bench.reports.analysis.patients import patient_results
+from mednet_bench.reports.analysis.verdicts import compute_verdicts
+from mednet_bench.reports.pages.board import BoardRequest
+from mednet_bench.reports.pages.build import build_report
+from mednet_bench.reports.pages.predictions_csv import predictions_csv
+from mednet_bench.reports.statistics.operating_points import estimate
+
+PATIENTS = np.repeat(np.arange(100), 3)
+THRESHOLD = 0.4
+
+
+def write(folder: Path, how: str = "mean", folds: int = 0) -> pd.DataFrame:
+    """Write a run with patients, a subgroup column and thresholds; return its exported predictions."""
+    grid = Grid(tasks=("breastmnist",), inits=("imagenet", "scratch"), fractions=(1.0,), folds=folds)
+    store = RecordStore(folder)
+    for record in write_run(folder, grid):
+        if record.cell.step == "score" and record.task:
+            task = msgspec.structs.replace(record.task, patient_score=how)
+            chosen = {rule: {"malignant": THRESHOLD} for rule in RULES}
+            changed = {"task": task, "thresholds": {"image": chosen, "patient": chosen}}
+            store.path(record.key).write_bytes(
+                msgspec.json.encode(msgspec.structs.replace(record, **changed))
+            )
+            kept = store.read_predictions(record.key)
+            if not folds:
+                sex = np.where(PATIENTS % 2 == 0, "F", "M")
+                more = kept | {"groups": PATIENTS, "column sex": sex}
+                np.savez(store.predictions_of(record.key), **more)  # type: ignore[arg-type]
+    return pd.read_csv(io.StringIO(predictions_csv(folder, BoardRequest())))
+
+
+def by_patient(table: pd.DataFrame, column: str, how: str) -> tuple[np.ndarray, np.ndarray]:
+    groups = table.assign(positive=table.label == "malignant").groupby("patient")
+    return groups.positive.max().to_numpy(), groups[column].agg(how).to_numpy()
+
+
+@pytest.mark.parametrize("how", ["mean", "max"])
+def test_measures_by_patient_are_those_of_scikit_learn_on_the_table(tmp_path: Path, how: str):
+    table = write(tmp_path, how)
+    results = load_report_input([tmp_path])
+    lines = {(line.row.init, line.unit): line for line in clinical_lines(results)}
+    line, wanted = lines["scratch", "patient"], []
+    for seed in range(3):
+        truth, scores = by_patient(table, f"scratch seed {seed}", how)
+        alarms, hits, _ = roc_curve(truth, scores, drop_intermediate=False)
+        tn, fp, fn, tp = confusion_matrix(truth, scores >= THRESHOLD).ravel()
+        wanted.append(
+            [
+                roc_auc_score(truth, scores), average_precision_score(truth, scores),
+                hits[alarms <= 0.1 + 1e-12].max(), 1 - alarms[hits >= 0.9 - 1e-12].min(),
+                hits[alarms <= 0.05 + 1e-12].max(), 1 - alarms[hits >= 0.95 - 1e-12].min(),
+                tp, fp, fn, tn, tp / (tp + fn), tn / (tn + fp), tp / (tp + fp), tn / (tn + fn),
+            ]
+        )  # fmt: skip
+    found = [each.value for each in line.ranking.values()] + list(line.confusion)
+    found += [each.value for each in line.calls["youden"].values()]
+    np.testing.assert_allclose(found, np.mean(wanted, axis=0), rtol=1e-6)
+    assert (line.positives + line.negatives, lines["scratch", "image"].positives) == (
+        100, (table.label == "malignant").sum(),
+    )  # fmt: skip
+    for each in line.ranking.values():
+        assert each.low <= each.value <= each.high and each.low < each.high
+    subgroup = {each.value: each for each in line.subgroups}["F"]
+    assert subgroup.positives + subgroup.negatives == 50
+    by_patients = patient_results(results)
+    assert by_patients
+    (verdict,) = compute_verdicts(by_patients.results)
+    pairs = [
+        [roc_auc_score(*by_patient(table, f"{init} seed {s}", how)) for s in range(3)]
+        for init in ("imagenet", "scratch")
+    ]
+    assert verdict.difference == pytest.approx(np.mean(np.subtract(pairs[0], pairs[1])), abs=1e-6)
+    assert verdict.n_test == 100 and compute_verdicts(results)[0].n_test == 300
+
+
+def test_folds_are_compared_within_themselves_by_patient(tmp_path: Path):
+    table = write(tmp_path, folds=3)
+    by_patients = patient_results(load_report_input([tmp_path]))
+    assert by_patients
+    (verdict,) = compute_verdicts(by_patients.results)
+    assert verdict.n_test == 150 and not verdict.barred
+    store, seeds = RecordStore(tmp_path), []
+    for key in verdict.b.keys:
+        aucs = []
+        for fold in map(store.read_predictions, key.split("+")):
+            rows = table.loc[table.image.isin(fold["rows"])]
+            seed = verdict.b.seeds[len(seeds)]
+            aucs.append(roc_auc_score(*by_patient(rows, f"scratch seed {seed}", "mean")))
+        seeds.append(np.mean(aucs))
+    assert verdict.b.stats["auc"].mean == pytest.approx(np.mean(seeds), abs=1e-6)
+
+
+def test_patients_of_several_classes_are_left_out_where_no_class_is_higher():
+    labels, scores = np.array([0, 1, 2, 2, 1]), np.eye(3)[[0, 1, 2, 2, 1]]
+    groups = np.array([7, 7, 9, 9, 4])
+    found = aggregate_by_patient("multiclass", labels, scores, groups)
+    assert (found.left_out, found.labels.tolist(), found.first.tolist()) == (1, [1, 2], [4, 2])
+    assert aggregate_by_patient("ordinal", labels, scores, groups).labels.tolist() == [1, 1, 2]
+
+
+def test_the_report_says_it_by_patient_and_at_a_stated_prevalence(tmp_path: Path):
+    write(tmp_path)
+    out = tmp_path / "page"
+    asked = ["report", str(tmp_path), "--to", str(out), "--prevalence", "0.02"]
+    CliRunner().invoke(cli, asked, standalone_mode=False, catch_exceptions=False)
+    text = (out / "report.md").read_text()
+    assert "## By patient" in text and "## Clinical measures" in text and "prevalence of 2\u00a0%" in text
+    (line,) = csv.DictReader((out / "verdicts_by_patient.csv").open(newline=""))
+    assert line["n_test"] == "100"
+    found = clinical_lines(load_report_input([tmp_path]))[0]
+    share, calls = found.positives / (found.positives + found.negatives), found.calls["youden"]
+    assert found.prevalence == share
+    stated = clinical_lines(replace(load_report_input([tmp_path]), prevalence=0.02))[0].calls["youden"]
+    assert stated["sensitivity"] == calls["sensitivity"] and stated["PPV"].value < calls["PPV"].value
+
+
+def test_records_without_thresholds_keep_the_curves(tmp_path: Path):
+    write_run(tmp_path, Grid(tasks=("breastmnist",), inits=("scratch",), fractions=(1.0,)))
+    (line,) = clinical_lines(load_report_input([tmp_path]))
+    assert not line.calls and len(line.ranking) == 6
+    text = build_report([tmp_path]).markdown.read_text()
+    assert "no threshold from validation" in text and "By patient" not in text.split("Clinical measures")[0]
+
+
+def test_a_share_without_exception_has_the_exact_interval():
+    found = estimate(np.ones(100), 10)
+    assert (found.value, found.high) == (1.0, 1.0) and found.low == pytest.approx(0.6915, abs=1e-4)
+    assert np.isnan(estimate(np.ones(100), 0).low)
