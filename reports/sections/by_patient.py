@@ -5,11 +5,13 @@ from ..analysis.patients import PatientResults, patient_results
 from ..analysis.report_input import LeaderboardRow, ReportInput
 from ..analysis.verdicts import Verdict, compute_verdicts
 from ..elements.format import (
+    GENERATED,
     NBSP,
     compact_column,
     count_noun,
     format_interval,
     format_percent,
+    join_words,
     task_entry,
     varying_columns,
 )
@@ -42,19 +44,25 @@ def patient_section(results: ReportInput) -> SectionContent | None:
 
 def _lead(results: ReportInput, found: PatientResults) -> tuple[str, ...]:
     tasks = dict.fromkeys(row.task for row in found.results.rows)
-    how = "; ".join(f"{name}: {facts.patient_score}" for name in tasks if (facts := results.tasks.get(name)))
+    largest = [name for name in tasks if (facts := results.tasks.get(name)) and facts.patient_score == "max"]
+    how = f"the mean, of {join_words([_named(results, name) for name in largest])} the maximum"
+    how = how if largest else "the mean"
     left = {row.task: count for row, count in found.left_out.items() if count}
     lost = [
-        f"{task}: {count_noun(count, 'patient')} with images of several classes left out."
+        f"{_named(results, task)}: {count_noun(count, 'patient')} with images of several classes left out."
         for task, count in left.items()
     ]
     return (
         "The scores of a patient's images make one, and the AUC, the verdict and its error count patients. "
         "Patients are the groups of the data: where no patient is known the study, the file or the lesion. "
         "A patient whose images differ in their label has the highest (positive if any image is); of "
-        f"classes without an order none is the highest. Score of a patient by task: {how}.",
+        f"classes without an order none is the highest. The score of a patient is {how}.",
         *lost,
     )
+
+
+def _named(results: ReportInput, task: str) -> str:
+    return f"{task} ({GENERATED})" if results.generated(task) else task
 
 
 def _place(verdict: Verdict) -> tuple[object, ...]:

@@ -8,6 +8,7 @@ from ...benchmark.training.thresholds import YOUDEN
 from ..analysis.clinical import CURVE, MOST_LINES, ClinicalLine, clinical_lines
 from ..analysis.report_input import ReportInput
 from ..elements.format import (
+    GENERATED,
     compact_column,
     format_number,
     format_percent,
@@ -47,7 +48,7 @@ def clinical_section(results: ReportInput) -> SectionContent | None:
     if not lines:
         return None
     with_labels = f"with {format_percent(lines[0].row.fraction)} of the labels"
-    blocks: list[Table | Figure] = [_ranking_table(results, lines, with_labels), _figure(lines)]
+    blocks: list[Table | Figure] = [_ranking_table(results, lines, with_labels), _figure(results, lines)]
     called = [line for line in lines if YOUDEN in line.calls]
     if called:
         blocks += [_calls_table(results, called, with_labels), _rules_table(results, called, with_labels)]
@@ -176,7 +177,7 @@ def _subgroup_table(results: ReportInput, lines: Sequence[ClinicalLine], labels:
     return _table(caption, columns, rows, lines[0].row.fraction)
 
 
-def _figure(lines: Sequence[ClinicalLine]) -> Figure:
+def _figure(results: ReportInput, lines: Sequence[ClinicalLine]) -> Figure:
     """Draw ROC and precision-recall curves of each class, by patient where there are several images."""
     by_patient = {line.row.task for line in lines if line.unit == "patient"}
     groups: dict[tuple[object, ...], list[ClinicalLine]] = defaultdict(list)
@@ -188,7 +189,11 @@ def _figure(lines: Sequence[ClinicalLine]) -> Figure:
     shown = list(groups.values())[: MOST_PANELS // 2]
     looks = looks_of([line.row.init for line in lines])
     with report_style():
-        panels = [_panel(group, looks, roc) for group in shown for roc in (True, False)]
+        panels = [
+            _panel(group, looks, roc, GENERATED if results.generated(group[0].row.task) else "")
+            for group in shown
+            for roc in (True, False)
+        ]
         used = dict.fromkeys(line.row.init for group in shown for line in group)
         keys = tuple((legend_swatch(looks[init]), init) for init in used)
     more = f" The first {len(shown)} of {len(groups)}." if len(groups) > len(shown) else ""
@@ -196,7 +201,9 @@ def _figure(lines: Sequence[ClinicalLine]) -> Figure:
     return Figure("clinical-curves", caption, tuple(panels), keys)
 
 
-def _panel(group: Sequence[ClinicalLine], looks: Mapping[str, InitLook], roc: bool) -> FigurePanel:
+def _panel(
+    group: Sequence[ClinicalLine], looks: Mapping[str, InitLook], roc: bool, warning: str
+) -> FigurePanel:
     first = group[0]
 
     def paint(axes: "Axes") -> None:
@@ -207,10 +214,12 @@ def _panel(group: Sequence[ClinicalLine], looks: Mapping[str, InitLook], roc: bo
         axes.set(xlim=(0, 1), ylim=(0, 1.02))
         axes.set_xlabel("1 - specificity" if roc else "sensitivity (recall)")
         axes.set_ylabel("sensitivity" if roc else "PPV (precision)")
-        panel_title(axes, f"{first.row.task}: {first.label}", f"{first.row.protocol}, by {first.unit}", 30)
+        note = "\n".join(filter(None, (f"{first.row.protocol}, by {first.unit}", warning)))
+        panel_title(axes, f"{first.row.task}: {first.label}", note, 30)
 
     inits = ", ".join(line.row.init for line in group)
     what = "ROC" if roc else "Precision-recall"
     alt = f"{what} curves of {inits} for {first.label} of {first.row.task}"
+    alt += f" ({warning})" if warning else ""
     facts = {"task": first.row.task, "protocol": first.row.protocol, "fraction": first.row.fraction}
     return draw_panel(paint, 250, 230, alt, facts=facts)
