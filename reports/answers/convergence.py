@@ -10,7 +10,7 @@ import numpy as np
 
 from ..analysis.convergence import ConvergencePace
 from ..analysis.report_input import BASELINE, ReportInput
-from ..elements.format import GENERATED, count_noun, format_number, format_percent, place_label
+from ..elements.format import GENERATED, count_noun, format_labels, format_number, format_percent, place_label
 from ..elements.pictures import INK, draw_panel, legend_swatch, looks_of, report_style, shorten_name
 from ..elements.section import Figure, ReportAnswer
 from ..statistics.convergence import SHARE
@@ -42,7 +42,7 @@ def pace_answer(results: ReportInput, found: Sequence[ConvergencePace]) -> Repor
     sentence = (
         f"{by_init}. Steps are counted to {format_percent(SHARE)} of the way from chance level to each "
         "training's own final validation score and compared seed by seed "
-        f"({first.protocol}, {format_percent(first.fraction)} of the labels). Faster is not better."
+        f"({first.protocol}, {format_labels(first.fraction)}). Faster is not better."
         + (f" These images are {GENERATED}." if made else "")
     )
     return ReportAnswer(question, sentence, "convergence", _figure(results, chosen, made))

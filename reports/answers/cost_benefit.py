@@ -16,8 +16,8 @@ from ..elements.format import (
     count_noun,
     format_duration,
     format_interval,
+    format_labels,
     format_number,
-    format_percent,
     place_label,
     primary_title,
 )
@@ -61,7 +61,7 @@ def cost_benefit_answer(results: ReportInput) -> ReportAnswer | None:
     warning = f" These images are {GENERATED}." if made else ""
     seen = " * These weights may have seen some of the tasks." if any(p.seen for p in prices) else ""
     each = f"n = {count_noun(prices[0].cells, 'cell')} each"  # the same for all: they share tasks and seeds
-    where = f"{first.protocol}, {format_percent(first.fraction)} of the labels, {each}"
+    where = f"{first.protocol}, {format_labels(first.fraction)}, {each}"
     gains = "; ".join(_gains(results, rows))
     sentence = f"{over} ({where}): {by_init}. {gains or 'These are means, not verdicts'}.{seen}{warning}"
     return ReportAnswer(

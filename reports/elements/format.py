@@ -29,6 +29,12 @@ def order_metrics(names: Iterable[str]) -> list[str]:
     return sorted(names, key=lambda name: (known.get(name, len(known)), name))
 
 
+def format_labels(fraction: float) -> str:
+    """Write a label budget in full, e.g. "10 % of the labels", or "5 labels per class"."""
+    shots = shots_of(fraction)
+    return f"{shots}{NBSP}labels per class" if shots else f"{format_percent(fraction)} of the labels"
+
+
 def format_percent(fraction: float) -> str:
     """Write a share of the labels as percent, e.g. "10 %"; labels per class as "5 per class"."""
     return budget_text(fraction) if shots_of(fraction) else f"{fraction * 100:.4g}{NBSP}%"

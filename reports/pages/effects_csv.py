@@ -6,12 +6,13 @@ from typing import Any
 from ..analysis.effects import FactEffect, fact_effects
 from ..analysis.report_input import ReportInput
 from ..elements.format import clean
-from .csv_table import rows_csv
+from .csv_table import label_fields, rows_csv
 
 EFFECT_COLUMNS = (
-    "fact", "init_a", "init_b", "arch", "protocol", "fraction", "size", "input_size", "metric", "n_tasks",
-    "tasks", "difference", "low", "high", "verdict", "p", "p_bh", "p_equivalent", "p_equivalent_bh", "margin",
-    "words", "same", "besides", "unsure", "licenses", "flags", "left_out", "generated",
+    "fact", "init_a", "init_b", "arch", "protocol", "fraction", "shots", "size", "input_size", "metric",
+    "n_tasks", "tasks", "difference", "low", "high", "verdict", "p", "p_bh", "p_equivalent",
+    "p_equivalent_bh", "margin", "words", "same", "besides", "unsure", "licenses", "flags", "left_out",
+    "generated",
 )  # fmt: skip
 
 
@@ -26,7 +27,7 @@ def _line(results: ReportInput, effect: FactEffect) -> dict[str, Any]:
     (p, p_bh), (q, q_bh) = effect.tests.p, effect.tests.p_equivalent
     return {
         "fact": difference.fact, "init_a": clean(difference.a), "init_b": clean(difference.b),
-        "arch": clean(where.arch), "protocol": clean(where.protocol), "fraction": where.fraction,
+        "arch": clean(where.arch), "protocol": clean(where.protocol), **label_fields(where.fraction),
         "size": where.size, "input_size": where.input_size, "metric": results.primary,
         "n_tasks": mean.units, "tasks": clean(" ".join(effect.over.tasks)), "difference": mean.difference,
         "low": _known(mean.low), "high": _known(mean.high), "verdict": effect.verdict, "p": _known(p),

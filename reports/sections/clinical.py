@@ -10,6 +10,7 @@ from ..analysis.report_input import ReportInput
 from ..elements.format import (
     GENERATED,
     compact_column,
+    format_labels,
     format_number,
     format_percent,
     task_entry,
@@ -47,7 +48,7 @@ def clinical_section(results: ReportInput) -> SectionContent | None:
     lines = clinical_lines(results)
     if not lines:
         return None
-    with_labels = f"with {format_percent(lines[0].row.fraction)} of the labels"
+    with_labels = f"with {format_labels(lines[0].row.fraction)}"
     blocks: list[Table | Figure] = [_ranking_table(results, lines, with_labels), _figure(results, lines)]
     called = [line for line in lines if YOUDEN in line.calls]
     if called:

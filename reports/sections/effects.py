@@ -11,6 +11,7 @@ from ..elements.format import (
     compact_column,
     count_noun,
     format_interval,
+    format_labels,
     format_number,
     format_percent,
     join_words,
@@ -124,8 +125,8 @@ def _table(results: ReportInput, found: Sequence[FactEffect], folded: bool) -> T
         TableColumn("Tasks", "d", "independent tasks", facet="task"),
         TableColumn("Flags", "", "of the verdicts on the tasks, with their number of tasks"),
     )
-    labels = format_percent(found[0].setting.fraction)
-    caption = f"Effects {'with fewer labels' if folded else f'with {labels} of the labels'}"
+    labels = format_labels(found[0].setting.fraction)
+    caption = f"Effects {'with fewer labels' if folded else f'with {labels}'}"
     rows = tuple(_row(effect) for effect in found)
     keys = tuple(effect.over.keys for effect in found)
     return compact_column(Table(caption, columns, rows, folded, keys=keys), "Network")

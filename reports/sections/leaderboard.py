@@ -10,7 +10,7 @@ from ..elements.format import (
     NO_VERDICT,
     TIMES,
     count_noun,
-    format_percent,
+    format_labels,
     init_entry,
     mean_and_sd,
     order_metrics,
@@ -145,6 +145,6 @@ def _table(results: ReportInput, protocol: str, rows: Sequence[LeaderboardRow], 
     where = {place_label(row.arch, row.size, row.input_size) for row in rows}
     network = f"; {where.pop()}" if len(where) == 1 else ""
     fraction = rows[0].fraction
-    caption = f"{protocol}, {format_percent(fraction)} of the labels: {count_noun(tasks, 'task')}{network}"
+    caption = f"{protocol}, {format_labels(fraction)}: {count_noun(tasks, 'task')}{network}"
     filters = {"protocol": protocol, "fraction": fraction}
     return Table(caption, columns, tuple(body), folded, filters, tuple(row.keys for row in rows))

@@ -11,7 +11,7 @@ import numpy as np
 
 from ..analysis.aggregate import ComparableSetting, SettingScores, gather_scores
 from ..analysis.report_input import BASELINE, ReportInput
-from ..elements.format import GENERATED, count_noun, format_number, format_percent, place_label, primary_title
+from ..elements.format import GENERATED, count_noun, format_labels, format_number, place_label, primary_title
 from ..elements.heat import LEAST_SCALE, draw_heat
 from ..elements.pictures import draw_panel, panel_title, report_style, shorten_name
 from ..elements.section import SECTIONS, Figure, FigurePanel, SectionContent, SectionPart
@@ -51,7 +51,7 @@ def modality_map(results: ReportInput) -> SectionContent | None:
         panels = tuple(_panel(each, scale) for each in maps[:MODALITY_PANELS])
     score, cut = primary_title(results), len(maps) - MODALITY_PANELS
     lead = (
-        f"{score} minus that of {BASELINE} with {format_percent(largest)} of the labels, mean over the tasks "
+        f"{score} minus that of {BASELINE} with {format_labels(largest)}, mean over the tasks "
         "of a modality; n is the number of independent tasks. Colors are full at "
         f"{format_number(scale, '.2f')} and show size, not certainty: with n = 1 a modality is one data set.",
         *((f"{count_noun(cut, 'more map')} left out.",) * (cut > 0)),

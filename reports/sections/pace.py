@@ -10,6 +10,7 @@ from ..answers.convergence import pace_answer
 from ..elements.format import (
     compact_column,
     format_duration,
+    format_labels,
     format_number,
     format_percent,
     task_entry,
@@ -76,7 +77,7 @@ def _table(results: ReportInput, found: Sequence[ConvergencePace], folded: bool)
         )
         for pace in found
     ]
-    labels = "with fewer labels" if folded else f"with {format_percent(found[0].row.fraction)} of the labels"
+    labels = "with fewer labels" if folded else f"with {format_labels(found[0].row.fraction)}"
     caption = f"To {near} of the final validation score, {labels}"
     protocols = {pace.row.protocol for pace in found}
     facts: dict[str, str | float] = {} if folded else {"fraction": found[0].row.fraction}

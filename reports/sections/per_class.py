@@ -10,7 +10,7 @@ from ...benchmark.training.metrics import BUILT_IN_METRICS
 from ..analysis.report_input import LeaderboardRow, ReportInput, look_up_metric
 from ..elements.format import (
     count_noun,
-    format_percent,
+    format_labels,
     mean_and_sd,
     order_metrics,
     task_entry,
@@ -41,7 +41,7 @@ def per_class(results: ReportInput) -> SectionContent | None:
             tables.append(_table(results, lines[:left]))
         left -= len(lines)
     lead = (
-        f"Test scores of each class against the rest with {format_percent(largest)} of the labels, mean ± "
+        f"Test scores of each class against the rest with {format_labels(largest)}, mean ± "
         "standard deviation over seeds. A class with few test images has a noisy score, and among many "
         "classes some differ by chance.",
         *((f"{count_noun(-left, 'more row')} in the records only.",) * (left < 0)),
@@ -98,5 +98,5 @@ def _table(results: ReportInput, lines: Sequence[PerClassLine]) -> Table:
     ]
     first = lines[0][0]
     facts = {"protocol": first.protocol, "fraction": first.fraction}
-    caption = f"{first.protocol}, {format_percent(first.fraction)} of the labels, by class"
+    caption = f"{first.protocol}, {format_labels(first.fraction)}, by class"
     return Table(caption, columns, tuple(body), True, facts, tuple(row.keys for row, _, _ in lines))

@@ -20,6 +20,7 @@ from ..elements.format import (
     compact_column,
     count_noun,
     format_interval,
+    format_labels,
     format_percent,
     join_words,
     p_value,
@@ -200,7 +201,7 @@ def _ranks(lines: Sequence[InitRanking], folded: bool) -> Table:
 
 
 def _labels(setting: ComparableSetting, folded: bool) -> str:
-    return "with fewer labels" if folded else f"with {format_percent(setting.fraction)} of the labels"
+    return "with fewer labels" if folded else f"with {format_labels(setting.fraction)}"
 
 
 def _diagrams(results: ReportInput, ranked: Sequence[InitRanking]) -> Figure | None:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from ...benchmark.training.metrics import ECE_BINS
 from ..analysis.influence_input import read_predictions
 from ..analysis.report_input import LeaderboardRow, ReportInput
-from ..elements.format import GENERATED, count_noun, format_number, format_percent, place_label
+from ..elements.format import GENERATED, count_noun, format_labels, format_number, place_label
 from ..elements.pictures import INK, InitLook, draw_panel, legend_swatch, looks_of, panel_title, report_style
 from ..elements.section import SECTIONS, Figure, FigurePanel, SectionContent, SectionPart
 from ..statistics.influence import _Floats
@@ -65,7 +65,7 @@ def reliability_section(results: ReportInput) -> SectionContent | None:
         return None
     left = len(panels) - drawn if drawn == RELIABILITY_PANELS else 0
     lead = (
-        f"Share of correct decisions with {format_percent(largest)} of the labels, in {BINS} bins with "
+        f"Share of correct decisions with {format_labels(largest)}, in {BINS} bins with "
         "equally many decisions, sorted by confidence, all seeds together. A calibrated network is on the "
         "diagonal, an overconfident one below it. The legend has the expected calibration error, ECE, from "
         f"{ECE_BINS} bins of equal width, mean over seeds. No network was calibrated after training.",

@@ -20,8 +20,8 @@ from ..elements.format import (
     count_noun,
     format_duration,
     format_interval,
+    format_labels,
     format_number,
-    format_percent,
     join_words,
     place_label,
     primary_title,
@@ -182,7 +182,7 @@ def _mean(results: ReportInput, each: OverallDifference, named: bool) -> str:
     interval = f"95 % interval {ends}" if ends else "too few for an interval"
     made = f", {GENERATED}" if setting.generated else ""
     network = f", {place_label(setting.arch, setting.size, setting.input_size)}" if named else ""
-    where = f"{setting.protocol}{network} with {format_percent(setting.fraction)} of the labels{made}"
+    where = f"{setting.protocol}{network} with {format_labels(setting.fraction)}{made}"
     n = count_noun(mean.units, "independent task")
     title = primary_title(results)
     return f"{format_number(sign * mean.difference, '+.3f')} {title} ({where}; {interval}; {n})"

@@ -17,8 +17,8 @@ from ..elements.format import (
     NBSP,
     compact_column,
     format_interval,
+    format_labels,
     format_number,
-    format_percent,
     p_value,
     task_entry,
     varying_columns,
@@ -54,7 +54,7 @@ def subgroups_section(results: ReportInput) -> SectionContent | None:
     largest = max(each.row.fraction for each in found)
     at_top = [each for each in found if each.row.fraction == largest]
     compared = [each for each in subgroup_gains(results) if each.pair.a.fraction == largest]
-    with_labels = f"with {format_percent(largest)} of the labels"
+    with_labels = f"with {format_labels(largest)}"
     tables = [_scores(results, at_top, with_labels), _gaps(results, at_top, with_labels)]
     if compared:
         tables.append(_gains(results, compared, with_labels))

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from ...benchmark.schema.records import Record
 from ..analysis.report_input import ReportInput
-from ..elements.format import GENERATED, count_noun, format_percent, place_label, primary_title
+from ..elements.format import GENERATED, count_noun, format_labels, place_label, primary_title
 from ..elements.pictures import InitLook, draw_panel, legend_swatch, looks_of, panel_title, report_style
 from ..elements.section import SECTIONS, Figure, FigurePanel, SectionContent, SectionPart
 
@@ -42,7 +42,7 @@ def training_curves(results: ReportInput) -> SectionContent | None:
             left -= len(tasks)
             if drawn:
                 place = place_label(arch, size, input_size)
-                caption = f"{protocol}, {format_percent(fraction)} of the labels: {place}."
+                caption = f"{protocol}, {format_labels(fraction)}: {place}."
                 name = f"training-curves-{index + 1}"
                 blocks.append(_figure(results, name, caption, drawn, init_looks, folded=index > 0))
     lead = (

@@ -16,6 +16,7 @@ from ..elements.format import (
     NBSP,
     count_noun,
     format_interval,
+    format_labels,
     format_percent,
     join_words,
     p_value,
@@ -143,7 +144,7 @@ def _tables(results: ReportInput, protocol: str, verdicts: Sequence[Verdict]) ->
     largest = max(verdict.a.fraction for verdict in verdicts)
     first = [verdict for verdict in verdicts if verdict.a.fraction == largest]
     rest = [verdict for verdict in verdicts if verdict.a.fraction < largest]
-    tables = [_table(results, f"{protocol}, {format_percent(largest)} of the labels", first)]
+    tables = [_table(results, f"{protocol}, {format_labels(largest)}", first)]
     if rest:
         tables.append(replace(_table(results, f"{protocol}, fewer labels", rest), folded=True))
     return tables
