@@ -5,6 +5,6 @@ from typing import TYPE_CHECKING
 from ..core.lazy import import_on_first_use
 
 if TYPE_CHECKING:
-    from . import card, catalog, data_paths, pseudonymize, task
+    from . import card, card_path, catalog, data_paths, pseudonymize, task
 else:
     __getattr__ = import_on_first_use(__name__)

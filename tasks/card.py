@@ -8,24 +8,11 @@ from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
 import msgspec
 
 from ..core.errors import UserError
-from ..core.toml_files import check_keys, read_toml
+from ..core.toml_files import check_keys
 from .subgroups import fault_of_names
 from .task import TASK_NAME, TASK_NAME_RULE, TaskCard
 
 _CardT = TypeVar("_CardT", bound=TaskCard)
-
-
-def is_card_path(word: str) -> bool:
-    """Whether a word that may name a task is the path of a card."""
-    return word.lower().endswith(".toml")
-
-
-def read_card_name(path: Path) -> str:
-    """Return the name of the task in a card; `UserError` if there is none."""
-    name = read_toml(path.expanduser()).get("name")
-    if not isinstance(name, str) or not name:
-        raise UserError(f"{path} lacks the key 'name': it is no card of a task.")
-    return name
 
 
 def read_task_card(path: Path, content: dict[str, Any], kind: type[_CardT]) -> _CardT:

@@ -14,7 +14,7 @@ from ...baselines.weights.archs import DEFAULT_ARCH
 from ...core.config_fields import field_meta, normalize
 from ...core.errors import UserError
 from ...tasks import from_files
-from ...tasks.card import is_card_path, read_card_name
+from ...tasks.card_path import is_card_path, read_card_name
 from .budget import BUDGETS, STANDARD, is_vision_transformer, vit_rates
 from .plan import (
     BY_BUDGET,
@@ -81,7 +81,7 @@ def prepared_size(tasks: Names) -> int | None:
     Raises:
         UserError: they were prepared at several sizes.
     """
-    sides = {from_files.prepared.newest_side(task) for task in tasks}
+    sides = {from_files.prepared_side.newest_prepared_side(task) for task in tasks}
     if len(sides) > 1 and None not in sides:
         found = " and ".join(map(str, sorted(side for side in sides if side)))
         raise UserError(f"The tasks were prepared at {found} pixels: say by --size which to use.")
@@ -205,8 +205,7 @@ class RunConfig(TrainingConfig, frozen=True, kw_only=True, forbid_unknown_fields
         int,
         field_meta(
             COMPARED,
-            "Cross-validation folds of your own tasks without a test split, by patient; 0 is off, -1 means "
-            "5 for tasks below 1,000 images.",
+            "Folds by patient of own tasks without a test split; 0 is off, -1 means 5 below 1,000 images.",
             ge=-1,
         ),
     ] = AUTO_FOLDS

@@ -11,7 +11,7 @@ A module imports only from its own line or from a line above:
     split, splits_and_labels         split of each image
     class_traits, arrays             properties by class, arrays
     decoded_again, warnings          arrays for another split, differences between files
-    prepared                         arrays of a task in the cache
+    prepared_side, prepared          arrays of a task in the cache
     source, card                     interface to other packages
     columns, draft_paths, card_draft draft of a card for a folder
 """
@@ -21,6 +21,6 @@ from typing import TYPE_CHECKING
 from ...core.lazy import import_on_first_use
 
 if TYPE_CHECKING:
-    from . import card_draft, label_words, prepared
+    from . import card_draft, label_words, prepared, prepared_side
 else:
     __getattr__ = import_on_first_use(__name__)

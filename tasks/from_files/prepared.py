@@ -132,7 +132,7 @@ def prepare_task(spec: FilesSpec, side: int, jobs: int = 0) -> PreparedTask:
             write_json(note, found.folder.path.name)
             write_json(decoded, found.folder.path.name)
     with suppress(OSError):
-        os.utime(found.folder.path / "manifest.json")  # for `newest_side`
+        os.utime(found.folder.path / "manifest.json")  # for `newest_prepared_side`
     return found
 
 
@@ -146,17 +146,6 @@ def last_prepared(task: str) -> tuple[PreparedManifest, ...]:
             if manifest.task == task:
                 found[manifest.side] = manifest
     return tuple(found[side] for side in sorted(found))
-
-
-def newest_side(task: str) -> int | None:
-    """Return the side at which a task was prepared or used last, None if it never was."""
-    newest: tuple[float, int] | None = None
-    for path in (cache_folder() / "files").glob("*/manifest.json"):
-        with suppress(OSError, msgspec.MsgspecError):
-            manifest = msgspec.json.decode(path.read_bytes(), type=PreparedManifest)
-            if manifest.task == task:
-                newest = max(newest or (0.0, 0), (path.stat().st_mtime, manifest.side))
-    return newest[1] if newest else None
 
 
 def _remove_leftovers(folder: Path) -> None:

@@ -164,7 +164,7 @@ def test_a_design_of_the_documentation_pairs_under_one_arch_and_has_these_effect
     assert len(inits) == len(paired.pairs) == options["--inits"].count(",") + 1 and not paired.left_out
     found = [find_single_difference(*pair) for pair in itertools.combinations(inits, 2)]
     expected = {(effect.a, effect.b, effect.question) for effect in found if effect}
-    lists = " ".join(design.split("```")[2].partition("\n\nSix ")[0].split())
+    lists = " ".join(design.split("```")[2].partition("\n\nFive ")[0].split())
     assert expected == set(re.findall(r"\* `(\S+)` minus `(\S+)`: (.*?)\.(?= \*|$)", lists))
 
 

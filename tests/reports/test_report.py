@@ -283,10 +283,10 @@ def test_paths_of_the_request_do_not_travel_with_the_report(tmp_path: Path):
     write_run(tmp_path, Grid(tasks=("breastmnist",), inits=("imagenet",), fractions=(1.0,)))
     plan = read_plan(tmp_path)
     assert plan
-    replace(plan, request={"out": "/home/j.doe/secret/run", "data_root": "/clinic/data"}).write(tmp_path)
+    replace(plan, request={"out": "/home/j.doe/secret/run", "data_root": "/ward-7/data"}).write(tmp_path)
     built = build_report([tmp_path])
     for path in (built.html, built.markdown, built.csv):
-        assert "secret" not in path.read_text() and "clinic" not in path.read_text()
+        assert "secret" not in path.read_text() and "ward-7" not in path.read_text()
 
 
 def test_a_phantom_that_has_not_run_yet_is_known_by_the_plan(tmp_path: Path):

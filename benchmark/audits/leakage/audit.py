@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from ....core.clock import utc_now
 from ....core.errors import UserError
-from ....tasks.card import is_card_path, read_card_name
+from ....tasks.card_path import is_card_path, read_card_name
 from ....tasks.catalog import catalog, fetch_tasks, require_tasks, select_tasks
 from ....tasks.data_paths import data_locations
 from ....tasks.images.bit_depth import Levels, to_uint8

@@ -45,8 +45,8 @@ def info_command(values: ParsedValues) -> int:
             echo(show.inits.init_card(name, root))
         return 0
     wanted = name, root, values["task_file"]
-    if tasks.card.is_card_path(name):
-        wanted = tasks.card.read_card_name(Path(name)), root, (*values["task_file"], name)
+    if tasks.card_path.is_card_path(name):
+        wanted = tasks.card_path.read_card_name(Path(name)), root, (*values["task_file"], name)
     if values["format"] == "json":
         echo_json(show.tasks.task_card_facts(*wanted))
     else:

@@ -65,7 +65,7 @@ def verdicts_command(values: ParsedValues) -> int:
 
 
 def predictions_command(values: ParsedValues) -> int:
-    """Write the score of every test image by init and seed of one run to a CSV file.
+    """Write the scores of every test image to a CSV file.
 
     Files, labels and pseudonyms of patients stay on this machine: no other command reads the file, and it
     belongs into no publication.

@@ -85,7 +85,7 @@ def test_what_computes_nothing_imports_little_and_no_torch(command: str, fresh: 
     loaded = set(ended.stderr.split())
     assert "mednet_bench.cli.main" in loaded
     assert not loaded & {"torch", "timm", "sklearn", "scipy", "pandas", "matplotlib", "medmnist"}
-    assert len(loaded) < 800  # torch alone has as many; how long that takes is measured by `make bench`
+    assert len(loaded) < 850  # torch alone has more; how long that takes is measured by `make bench`
 
 
 def test_a_package_imports_its_modules_on_first_use():
