@@ -12,6 +12,7 @@ from ...benchmark.training.patient_level import aggregate_by_patient, has_patien
 from ...benchmark.training.thresholds import RULES, YOUDEN
 from ..statistics.influence import truth_of
 from ..statistics.operating_points import (
+    FEWEST_ALLOWED,
     Estimate,
     bootstrap_weights,
     confusion_counts,
@@ -152,7 +153,7 @@ def _lines(of: _Scored, prevalence: float, with_subgroups: bool) -> Iterator[Cli
             label=of.facts.classes[place],
             positives=int(truth.sum()),
             negatives=int((~truth).sum()),
-            ranking=_estimates(_ranking(of, truth, place, parts), of, truth),
+            ranking=_ranking_estimates(of, truth, place, parts),
             calls={
                 rule: _estimates(
                     mean_over_seeds([confusion_measures(each, stated) for each in seeds]), of, truth
@@ -184,6 +185,24 @@ def _ranking(
         points = [roc_points(truth[part], scores[part], of.weights[:, part]) for part in folds]
         seeds.append(mean_over_seeds([roc_measures(*each) for each in points]))
     return mean_over_seeds(seeds)
+
+
+def _ranking_estimates(
+    of: _Scored, truth: NDArray[np.bool_], place: int, parts: Sequence[Sequence[NDArray[np.bool_]]]
+) -> dict[str, Estimate]:
+    """Estimate the measures of the ROC curve; without interval where a fixed value allows too few errors."""
+    found = _estimates(_ranking(of, truth, place, parts), of, truth)
+    for name, each in found.items():
+        _, at, fixed = name.partition(" at ")
+        side = ~truth if fixed.startswith("specificity") else truth
+        allowed = (1 - float(fixed.split()[-1])) * _fewest_units(of, side, parts) if at else np.inf
+        if allowed < FEWEST_ALLOWED - 1e-9:
+            found[name] = Estimate(each.value, np.nan, np.nan)
+    return found
+
+
+def _fewest_units(of: _Scored, side: NDArray[np.bool_], parts: Sequence[Sequence[NDArray[np.bool_]]]) -> int:
+    return min(_units(of, side & part) for folds in parts for part in folds)
 
 
 def _curves(

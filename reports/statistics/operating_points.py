@@ -17,6 +17,10 @@ MOST_DRAWS, FEWEST_DRAWS, DRAWN_IMAGES = 400, 200, 1_000_000
 ALPHA = 0.05
 FIXED = (0.90, 0.95)
 """Sensitivities and specificities that a ROC curve is read at."""
+FEWEST_ALLOWED = 2
+"""Patients that a specificity of `FIXED` must allow as false alarms, or a sensitivity as missed, in every
+fold, for an interval. With one, the curve is read at its most extreme scores, and 95 % intervals covered 84
+to 90 % in simulations (two normal distributions 1.5 apart); from two on they covered 93 to 100 %."""
 
 
 @dataclass(frozen=True)

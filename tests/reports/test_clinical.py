@@ -79,8 +79,9 @@ def test_measures_by_patient_are_those_of_scikit_learn_on_the_table(tmp_path: Pa
     assert (line.positives + line.negatives, lines["scratch", "image"].positives) == (
         100, (table.label == "malignant").sum(),
     )  # fmt: skip
-    for each in line.ranking.values():
-        assert each.low <= each.value <= each.high and each.low < each.high
+    for name, each in line.ranking.items():
+        few = " at " in name and np.isnan(each.low)  # a fixed value that allows few errors
+        assert few or (each.low <= each.value <= each.high and each.low < each.high)
     subgroup = {each.value: each for each in line.subgroups}["F"]
     assert subgroup.positives + subgroup.negatives == 50
     by_patients = patient_results(results)
@@ -133,6 +134,20 @@ def test_the_report_says_it_by_patient_and_at_a_stated_prevalence(tmp_path: Path
     assert found.prevalence == share
     stated = clinical_lines(replace(load_report_input([tmp_path]), prevalence=0.02))[0].calls["youden"]
     assert stated["sensitivity"] == calls["sensitivity"] and stated["PPV"].value < calls["PPV"].value
+
+
+def test_a_fixed_value_that_allows_too_few_errors_in_a_fold_has_no_interval(tmp_path: Path):
+    write(tmp_path, folds=3)  # some 25 patients of each side in a fold: 2.5 at 0.90, and 1.25 at 0.95
+    for line in clinical_lines(load_report_input([tmp_path])):
+        known = {name: not np.isnan(found.low) for name, found in line.ranking.items()}
+        assert not any(np.isnan(found.value) for found in line.ranking.values())
+        assert known["auc"] and known["average precision"]
+        assert not known["sensitivity at specificity 0.95"] and not known["specificity at sensitivity 0.95"]
+    assert all(
+        found.low <= found.value <= found.high
+        for found in by_image.ranking.values()
+        if found.low == found.low
+    )
 
 
 def test_records_without_thresholds_keep_the_curves(tmp_path: Path):
