@@ -38,7 +38,7 @@ MOST_PANELS = 12
 """Pairs of curves that are drawn; a page with more is slow."""
 CONFUSION = ("true positives", "false positives", "false negatives", "true negatives")
 NO_THRESHOLDS = (
-    "These records have no threshold from validation: `run --overwrite always` computes them anew with one."
+    "These records have no threshold from validation: run --overwrite always computes them anew with one."
 )
 
 
@@ -68,11 +68,12 @@ def _lead(results: ReportInput, lines: Sequence[ClinicalLine], called: int) -> t
         "One class against the rest (of a binary task the second), mean over seeds. The unit is an image, "
         "or a patient with one score, as in By patient. Intervals: 95 % bootstrap of patients (images where "
         "none are known), about other patients and these trained networks, not other trainings; for 0 and 1 "
-        "without a single exception that of Clopper and Pearson.",
+        "without a single exception that of Clopper and Pearson; none where a fixed sensitivity or "
+        "specificity lets fewer than two patients of a fold be wrong.",
         "The first table reads the ROC curve of the test set. The others use thresholds that were chosen on "
         "the validation labels of each cell, as in use: the first of them by the highest sensitivity plus "
         "specificity (Youden), the folded one to reach a sensitivity or specificity. PPV and NPV apply to "
-        f"{share}; `report --prevalence` states another.",
+        f"{share}; report --prevalence states another.",
         *((NO_THRESHOLDS,) if called < len(lines) else ()),
         *((f"The first {MOST_LINES} lines are shown.",) if len(lines) == MOST_LINES else ()),
     )
