@@ -45,7 +45,7 @@ KERAS_NAME = re.compile(r"(^|\W)(conv\d_block\d+_(\d_)?(conv|bn)|batch_normaliza
 BIASED = re.compile(r"layer1\.0\.conv\d\.bias$|(^|\.)4\.0\.conv\d\.bias$")
 """Tensors of a residual block whose convolutions have a bias; those of torchvision and timm never do."""
 GENERAL = ("timm", "torchvision")
-"""Layouts that are tried first: where one fits, that of a publisher says no more."""
+"""Layouts that are preferred: where one fits, that of a publisher says no more."""
 IN_CHANS = "arch_args = { in_chans = 1 }"
 """Of a card whose network has one input channel."""
 ORDERED_LAYOUT = "order"
@@ -99,7 +99,10 @@ def derive_key_map(
         UserError: no map is total; or two are, with different tensors; or the network is Keras'.
     """
     refuse_keras(tensors, origin)
-    maps = sorted(candidate_maps(tensors, target, excused, layout), key=lambda found: found.account.faults)
+    maps = sorted(
+        candidate_maps(tensors, target, excused, layout),
+        key=lambda found: (found.account.faults, found.layout not in GENERAL),
+    )
     if not maps:
         raise UserError(
             f"The tensors of {origin} are not named as in the layout '{layout}' of {target.arch} "
@@ -211,8 +214,7 @@ def candidate_maps(
     if layout == ORDERED_LAYOUT:
         yield _map_by_order(tensors, target, excused)
         return
-    found = sorted(LAYOUTS.items(), key=lambda pair: pair[0] not in GENERAL)
-    chosen = {layout: LAYOUTS[layout]} if layout else dict(found)
+    chosen = {layout: LAYOUTS[layout]} if layout else dict(LAYOUTS.items())
     for prefix in _prefixes(tensors, tuple(excused)):
         inner = [name.removeprefix(prefix) for name in tensors if name.startswith(prefix)]
         for name, recognize in chosen.items():
