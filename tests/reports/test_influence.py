@@ -39,6 +39,7 @@ def test_squares_and_products_sum_to_delongs_variances():
     assert influence @ influence.T == pytest.approx(delong, rel=1e-10)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("grouped", [False, True])
 def test_the_variance_is_what_a_bootstrap_converges_to(grouped):
     rng = np.random.default_rng(3)

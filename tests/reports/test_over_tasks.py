@@ -118,6 +118,7 @@ def test_the_interval_is_students(n: int):
     assert (mean.low, mean.high, mean.difference) == pytest.approx((low, high, values.mean()))
 
 
+@pytest.mark.slow
 def test_the_next_task_is_as_often_above_the_margin_as_said():
     rng = np.random.default_rng(0)
     said, seen = [], []
