@@ -12,7 +12,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from ..weights.layout import LAYOUTS, LayoutMap, TargetModel, TensorSlot
+from ..weights.layout import LAYOUTS, LayoutMap, TargetModel, TensorSlot, excused_kinds, rename_by_rules
 
 TEXT, PROJECTOR, DECODER, ATTENTION = "text encoder", "projector", "decoder", "attention to the text"
 
@@ -109,16 +109,13 @@ def benchx_names(names: Sequence[str], target: TargetModel) -> LayoutMap | None:
     method = next((each for each in METHODS if any(name.startswith(each.sign) for name in names)), None)
     if method is None:
         return None
-    excused = {
-        name: kind for name in names for prefix, kind in method.excused.items() if name.startswith(prefix)
-    }
+    excused = excused_kinds(names, {re.escape(prefix): kind for prefix, kind in method.excused.items()})
     inner = {name: name.removeprefix(method.encoder) for name in names if name.startswith(method.encoder)}
     return LayoutMap({name: _place(inner.get(name, name)) for name in names}, excused)
 
 
 def _place(name: str) -> TensorSlot:
-    for pattern, replacement in REFERS_RULES:
-        name = re.sub(pattern, replacement, name)
+    name = rename_by_rules(name, REFERS_RULES)
     if part := QKV.search(name):
         name = QKV.sub(".attn.qkv.", name)
         return TensorSlot(name, ("query", "key", "value").index(part[1]))

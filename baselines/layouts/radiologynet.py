@@ -8,11 +8,11 @@ its second classifier.
 from collections.abc import Sequence
 from dataclasses import replace
 
-from ..weights.layout import LAYOUTS, LayoutMap, TargetModel
+from ..weights.layout import LAYOUTS, LayoutMap, TargetModel, excused_kinds
 from .timm_names import timm_names
 from .torchvision_names import torchvision_names
 
-CLASSIFIERS = {"fc.": "classifier", "classifier.": "classifier", "AuxLogits.": "second classifier"}
+CLASSIFIERS = {r"(fc|classifier)\.": "classifier", r"AuxLogits\.": "second classifier"}
 
 
 @LAYOUTS.register("radiologynet")
@@ -21,7 +21,4 @@ def radiologynet_names(names: Sequence[str], target: TargetModel) -> LayoutMap |
     found = torchvision_names(names, target) or timm_names(names, target)
     if found is None:
         return None
-    kinds = (
-        (name, kind) for name in names for prefix, kind in CLASSIFIERS.items() if name.startswith(prefix)
-    )
-    return replace(found, excused=dict(kinds))
+    return replace(found, excused=excused_kinds(names, CLASSIFIERS))

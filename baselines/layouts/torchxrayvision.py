@@ -6,10 +6,13 @@ state dict; a saved module has its ResNet under `model.`. Some hold the threshol
 
 from collections.abc import Sequence
 
-from ..weights.layout import LAYOUTS, LayoutMap, TargetModel, rename_map
+from ..weights.layout import LAYOUTS, LayoutMap, TargetModel, excused_kinds, rename_map
 
 SIGNS = ("features.denseblock1.", "model.layer1.", "layer1.")
-EXCUSED = {"op_threshs": "thresholds of the outputs", "classifier.": "classifier", "fc.": "classifier"}
+EXCUSED = {
+    r"(model\.)?op_threshs": "thresholds of the outputs",
+    r"(model\.)?(classifier|fc)\.": "classifier",
+}
 
 
 @LAYOUTS.register("torchxrayvision")
@@ -17,11 +20,4 @@ def torchxrayvision_names(names: Sequence[str], target: TargetModel) -> LayoutMa
     """Map torchvision's names, bare or under `model.`; classifier and thresholds are left over by name."""
     if not any(name.startswith(SIGNS) for name in names):
         return None
-    pairs = {name: name.removeprefix("model.") for name in names}
-    excused = {
-        name: kind
-        for name, inner in pairs.items()
-        for prefix, kind in EXCUSED.items()
-        if inner.startswith(prefix)
-    }
-    return rename_map(pairs, excused)
+    return rename_map({name: name.removeprefix("model.") for name in names}, excused_kinds(names, EXCUSED))
