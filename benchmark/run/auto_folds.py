@@ -1,9 +1,9 @@
 """Own tasks that are cross-validated unless `--folds` says otherwise: few images, and no given test split."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from ...core.errors import UserError
-from ...tasks.task import DataLocations, Task, load_labels
+from ...tasks.task import Split, Task
 from ..schema.request import RunConfig
 from ..training.folds import check_folds, pool_splits
 
@@ -13,7 +13,10 @@ DEFAULT_FOLDS = 5
 
 
 def small_tasks(
-    request: RunConfig, shares: Mapping[str, float], targets: Sequence[Task], places: DataLocations
+    request: RunConfig,
+    shares: Mapping[str, float],
+    targets: Sequence[Task],
+    labels: Callable[[Task, int], Mapping[str, Split]],
 ) -> tuple[dict[str, float], list[str]]:
     """Return the tasks of `shares` to cross-validate by default, and a sentence on each that is small.
 
@@ -21,14 +24,14 @@ def small_tasks(
         request: the options.
         shares: share of val by task without a given test split.
         targets: all tasks of the run.
-        places: of the data.
+        labels: returns a task's splits at a stored size without pixels.
     """
     chosen: dict[str, float] = {}
     sentences = []
     for task in targets:
         if task.name not in shares:
             continue
-        pool = pool_splits(load_labels(task.source, request.size, places))
+        pool = pool_splits(labels(task, request.size))
         if len(pool) >= FEW_IMAGES:
             continue
         one = f"{task.name}: {len(pool):,} images without a given test split"

@@ -1,8 +1,9 @@
 """Planning: from a run's options to every cell with its key, and the cards that cells need."""
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 
 import msgspec
@@ -56,13 +57,12 @@ class ResolvedPlan:
     """Number of folds of the tasks in `val_shares`."""
     fold_notes: tuple[str, ...] | None = None
     """A sentence on each small task, where folds were left to the data; None where `--folds` was given."""
-    _labels: dict[tuple[str, int], Mapping[str, Split]] = field(default_factory=dict, init=False)
+    read: dict[tuple[str, int], Mapping[str, Split]] = field(default_factory=dict)
+    """Splits without pixels that were read, by task and stored size."""
 
     def labels(self, task: Task, size: int) -> Mapping[str, Split]:
         """Return a task's splits at a stored size without pixels; they are read once."""
-        if (task.name, size) not in self._labels:
-            self._labels[task.name, size] = load_labels(task.source, size, self.places)
-        return self._labels[task.name, size]
+        return _labels_once(self.read, self.places, task, size)
 
     def load_pool(self, task: str, size: int) -> Split:
         """Return the labels, groups and columns of all images of a task, without pixels."""
@@ -139,7 +139,8 @@ def build_plan(
         UserError: a name is unknown, or an init is unavailable.
     """
     paired = paired or requested_pairs(request)
-    folds, val_shares, fold_notes = _choose_folds(request, targets, places)
+    read: dict[tuple[str, int], Mapping[str, Split]] = {}
+    folds, val_shares, fold_notes = _choose_folds(request, targets, partial(_labels_once, read, places))
     cards = {
         (task.name, arch, init.name): _resolve_init(
             init, _init_request(request, task, arch, init, known, places)
@@ -163,11 +164,20 @@ def build_plan(
         val_shares=val_shares,
         folds=folds,
         fold_notes=fold_notes,
+        read=read,
     )
 
 
+def _labels_once(
+    read: dict[tuple[str, int], Mapping[str, Split]], places: DataLocations, task: Task, size: int
+) -> Mapping[str, Split]:
+    if (task.name, size) not in read:
+        read[task.name, size] = load_labels(task.source, size, places)
+    return read[task.name, size]
+
+
 def _choose_folds(
-    request: RunConfig, targets: Sequence[Task], places: DataLocations
+    request: RunConfig, targets: Sequence[Task], labels: Callable[[Task, int], Mapping[str, Split]]
 ) -> tuple[int, dict[str, float], tuple[str, ...] | None]:
     """Return the number of folds, the share of val of the tasks to cross-validate, and sentences by default.
 
@@ -179,7 +189,7 @@ def _choose_folds(
     asked = ((task.name, getattr(task.source, "val_share", lambda: None)()) for task in targets)
     shares = {name: share for name, share in asked if share is not None}
     if request.folds == AUTO_FOLDS:
-        chosen, notes = small_tasks(request, shares, targets, places)
+        chosen, notes = small_tasks(request, shares, targets, labels)
         return DEFAULT_FOLDS if chosen else 0, chosen, tuple(notes)
     if not request.folds:
         return 0, {}, None

@@ -81,10 +81,11 @@ class ClinicalLine:
 def clinical_lines(results: ReportInput) -> tuple[ClinicalLine, ...]:
     """Measure the rows with the largest share of the labels, in their order, at most `MOST_LINES` lines."""
     largest = max((row.fraction for row in results.rows), default=0.0)
+    records = {record.key: record for record in results.counted}
     found: list[ClinicalLine] = []
     for row in results.rows:
         if row.fraction == largest and not row.derived_from and len(found) < MOST_LINES:
-            found += _row_lines(results, row)
+            found += _row_lines(results, row, [results.cells_of(records[key]) for key in row.keys])
     return tuple(found[:MOST_LINES])
 
 
@@ -98,14 +99,15 @@ class _Scored:
     truth: NDArray[np.bool_]
     groups: NDArray[np.generic] | None
     seeds: tuple[StoredPredictions, ...]
-    cells: tuple[tuple[Record, ...], ...]
+    cells: Sequence[tuple[Record, ...]]
     columns: Mapping[str, NDArray[np.str_]]
     weights: _Draws
 
 
-def _row_lines(results: ReportInput, row: LeaderboardRow) -> Iterator[ClinicalLine]:
-    records = {record.key: record for record in results.counted}
-    cells = tuple(results.cells_of(records[key]) for key in row.keys)
+def _row_lines(
+    results: ReportInput, row: LeaderboardRow, cells: Sequence[tuple[Record, ...]]
+) -> Iterator[ClinicalLine]:
+    """Measure a row; `cells` are the records of each seed."""
     read = [read_predictions(results.prediction_files(key)) for key in row.keys]
     stored, facts = [each for each in read if each], cells[0][0].task
     if facts is None or len(stored) < len(read) or len({each.images for each in stored}) > 1:
@@ -128,7 +130,7 @@ def _scored(
     facts: TaskFacts,
     unit: str,
     stored: Sequence[StoredPredictions],
-    cells: tuple[tuple[Record, ...], ...],
+    cells: Sequence[tuple[Record, ...]],
     columns: Mapping[str, NDArray[np.str_]],
     groups: NDArray[np.generic] | None,
 ) -> _Scored:

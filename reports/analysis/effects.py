@@ -64,14 +64,15 @@ def fact_effects(results: ReportInput) -> tuple[FactEffect, ...]:
     Student's t over independent tasks, as the interval, with p-values corrected by Benjamini and Hochberg
     over all effects of the report.
     """
-    found = [effect for scores in gather_scores(results) for effect in _setting_effects(results, scores)]
+    records = {record.key: record for record in results.counted}
+    found = [effect for scores in gather_scores(results) for effect in _setting_effects(records, scores)]
     verdicts = _verdicts_by_pair(results) if found else {}
     decided = [_add_flags(effect, verdicts) for effect in _decide_effects(results, found)]
     return tuple(sorted(decided, key=lambda effect: FACTS.index(effect.difference.fact)))
 
 
-def _setting_effects(results: ReportInput, scores: SettingScores) -> Iterator[FactEffect]:
-    facts = _facts_by_init({record.key: record for record in results.counted}, scores)
+def _setting_effects(records: Mapping[str, Record], scores: SettingScores) -> Iterator[FactEffect]:
+    facts = _facts_by_init(records, scores)
     for one, other in itertools.combinations(facts, 2):
         difference = find_single_difference(facts[one], facts[other])
         if difference and (over := difference_over_tasks(scores, difference.a, difference.b)):

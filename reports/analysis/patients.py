@@ -31,7 +31,9 @@ class PatientResults:
 def patient_results(results: ReportInput) -> PatientResults | None:
     """Return the results by patient; None where no patient of a test set has several images."""
     chosen: list[tuple[LeaderboardRow, int]] = []
-    for row in results.rows:
+    for row, known in score_evidence(results).items():
+        if not known.problem and not 0 < known.groups < known.n_test:
+            continue
         stored = read_predictions(results.prediction_files(row.keys[0]))
         if stored is not None and stored.groups is not None and has_patients(stored.groups):
             left = len(np.unique(stored.groups)) - len(by_patient(stored, results.tasks.get(row.task)).labels)
