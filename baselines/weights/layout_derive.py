@@ -45,7 +45,7 @@ KERAS_NAME = re.compile(r"(^|\W)(conv\d_block\d+_(\d_)?(conv|bn)|batch_normaliza
 BIASED = re.compile(r"layer1\.0\.conv\d\.bias$|(^|\.)4\.0\.conv\d\.bias$")
 """Tensors of a residual block whose convolutions have a bias; those of torchvision and timm never do."""
 GENERAL = ("timm", "torchvision")
-"""Layouts that are preferred: where one fits, that of a publisher says no more."""
+"""Layouts that are preferred, unless only that of a publisher names what is left over."""
 IN_CHANS = "arch_args = { in_chans = 1 }"
 """Of a card whose network has one input channel."""
 ORDERED_LAYOUT = "order"
@@ -101,7 +101,7 @@ def derive_key_map(
     refuse_keras(tensors, origin)
     maps = sorted(
         candidate_maps(tensors, target, excused, layout),
-        key=lambda found: (found.account.faults, found.layout not in GENERAL),
+        key=lambda found: (found.account.faults, "" in found.left.values(), found.layout not in GENERAL),
     )
     if not maps:
         raise UserError(

@@ -78,7 +78,7 @@ def test_no_python_on_the_path_is_new_enough(checkout: Path, tmp_path: Path) -> 
 
 def test_a_python_without_venv_says_what_to_install(checkout: Path, tmp_path: Path) -> None:
     bare = program(tmp_path / "bare", f'[ "$1" = -m ] && exit 1\nexec "{sys.executable}" "$@"')
-    error = sentence(make(checkout, PYTHON=str(bare)))
+    error = sentence(make(checkout, NEED_MB="0", PYTHON=str(bare)))
     assert "python3-venv" in error and "build/install.log" in error
 
 
