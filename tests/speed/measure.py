@@ -3,6 +3,7 @@
     python tests/speed/measure.py            # everything, several minutes on two cores
     python tests/speed/measure.py loop       # our loop against a bare PyTorch loop
     python tests/speed/measure.py medmnist   # an epoch of BreastMNIST as MedMNIST's script does it, and ours
+    python tests/speed/measure.py validation # all validations of a training against its steps
     python tests/speed/measure.py features   # 6 fractions x 5 seeds of linear probes against one pass
 
 Machines are shared and noisy: the candidates take turns, and the best turn of each is compared.
@@ -14,7 +15,7 @@ import os
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -25,6 +26,7 @@ from torch import nn
 from mednet_bench.baselines.init import InitCard, InputSpec
 from mednet_bench.baselines.weights.archs import build_backbone
 from mednet_bench.baselines.weights.prepare import InputPreparation
+from mednet_bench.benchmark.schema.budget import BUDGETS
 from mednet_bench.benchmark.schema.plan import Cell, TrainingConfig
 from mednet_bench.benchmark.training import features, subsets
 from mednet_bench.benchmark.training.device_data import DeviceSplits, as_stored
@@ -36,8 +38,10 @@ from mednet_bench.tasks.catalog import catalog
 from mednet_bench.tasks.data_paths import data_locations
 from mednet_bench.tasks.task import DataLocations, Split, Task
 
-LIMITS = {"loop": 0.95, "medmnist": 1.5, "features": 1.5}
-"""Promised: at least 0.95 of the bare loop, at least 1.5 times MedMNIST's epoch, at most 1.5 passes."""
+LIMITS = {"loop": 0.95, "medmnist": 1.5, "validation": 0.3, "features": 1.5}
+"""Promised: at least 0.95 of the bare loop and 1.5 times MedMNIST's epoch; at most 0.3 of a training and
+1.5 passes."""
+AT_MOST = ("validation", "features")
 
 
 @dataclass(frozen=True)
@@ -199,6 +203,41 @@ def _published_epoch(splits: dict[str, Split], evaluate: bool) -> Callable[[], o
     return epoch
 
 
+def measure_validation(task: Task, splits: dict[str, Split], steps: int = 24) -> dict[str, float]:
+    """Compare all validations of a training of each budget with its steps, without early stopping.
+
+    A step and a validation are timed; the budget tells how many there are of each.
+    """
+    recipe = TrainingConfig(steps=(steps, steps))
+    job = job_of(task, splits, "tf_efficientnet_lite0", 28, recipe, "cpu")
+    training, (n_train, n_val) = TaskTraining.load(job), (len(splits["train"]), len(splits["val"]))
+    turns = [
+        ours(job, steps, recipe.batch_size),
+        Turn("val", lambda: (training.model.eval(), training.validate()), n_val),
+    ]
+    found = rates(turns, rounds=5)
+    shares = {}
+    for name, budget in BUDGETS.items():
+        planned = TrainingConfig(passes=budget.passes, steps=budget.steps)
+        spent = planned.steps_for(n_train) * planned.batch_size / found["ours"]
+        shares[name] = planned.validations_for(n_train, n_val) * n_val / found["val"] / spent
+    return {**found, **shares, "ratio": max(shares.values())}
+
+
+def measured_tasks() -> Iterator[tuple[Task, dict[str, Split]]]:
+    """Iterate over two real tasks, and one of 20,000 generated images."""
+    places, rng = data_locations(), np.random.default_rng(0)
+    for name in ("breastmnist", "pneumoniamnist"):
+        task = catalog(places)[name]
+        yield task, dict(task.source.load(28, places))
+    sizes = {"train": 14_000, "val": 3_000, "test": 3_000}
+    images = {name: rng.integers(0, 256, (n, 28, 28), dtype=np.uint8) for name, n in sizes.items()}
+    yield (
+        catalog(places)["phantom-tissue"],
+        {name: Split(found, rng.integers(0, 2, len(found))) for name, found in images.items()},
+    )
+
+
 def measure_features(rounds: int = 2) -> dict[str, float]:
     """Compare 30 linear cells (6 fractions x 5 seeds) with one pass over the images plus their solvers."""
     task = catalog(DataLocations())["phantom-tissue"]
@@ -257,11 +296,16 @@ def main() -> int:
         if what == "loop":
             archs = [("tf_efficientnet_lite0", 28), ("tf_efficientnet_lite0", 64), ("resnet18", 28)]
             found = {f"{arch} {side} px": measure_loop(chosen.device, arch, side) for arch, side in archs}
+        elif what == "validation":
+            found = {
+                f"{task.name}, {sum(map(len, splits.values())):,} images": measure_validation(task, splits)
+                for task, splits in measured_tasks()
+            }
         else:
             found = {what: measure_medmnist() if what == "medmnist" else measure_features()}
         for name, figures in found.items():
             limit, ratio = LIMITS[what], figures["ratio"]
-            kept = ratio <= limit if what == "features" else ratio >= limit
+            kept = ratio <= limit if what in AT_MOST else ratio >= limit
             broken |= not kept
             rounded = json.dumps({key: round(value, 3) for key, value in figures.items()})
             print(f"{what}: {name}: {rounded} {'ok' if kept else f'BROKEN, limit {limit}'}", flush=True)
