@@ -159,7 +159,7 @@ def compute_run(
     rules = ResumeRules(config.overwrite, config.limit)
     kept: dict[str, Record] = {}
     waiting = pending_cells(resolved, store, rules, kept)
-    if sentence := run.kept_models.missing_models(resolved, waiting, store):
+    if sentence := run.kept_models.missing_models(config, kept.values(), store):
         _LOG.warning(f"warning: {sentence}")
     if waiting:
         device = run.preflight.resolve_device(config.device)
