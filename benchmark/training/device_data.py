@@ -48,9 +48,10 @@ class DeviceSplits:
             self._images[split] = as_stored(stored, device)
         return self._images[split]
 
-    def validation_images(self) -> Tensor:
-        """Return all validation images, with or without a label in the cell."""
-        return self.images("val")
+    @property
+    def validation_rows(self) -> NDArray[np.int64]:
+        """Rows of `images("val")` that are validation images, with or without a label in the cell."""
+        return np.arange(len(self.splits["val"]))
 
 
 @dataclass(eq=False)
@@ -106,15 +107,13 @@ class FoldSplits(DeviceSplits):
 
     def images(self, split: str) -> Tensor:
         """Return the pool for train and val, and the gathered test images, which are not kept."""
-        return self._gather(self.rows.test) if split == "test" else self.whole.pool
-
-    def validation_images(self) -> Tensor:
-        """Return all validation images of the fold."""
-        return self._gather(self.rows.val)
-
-    def _gather(self, rows: NDArray[np.int64]) -> Tensor:
         pool = self.whole.pool
-        return pool[torch.from_numpy(rows).to(pool.device)]
+        return pool[torch.from_numpy(self.rows.test).to(pool.device)] if split == "test" else pool
+
+    @property
+    def validation_rows(self) -> NDArray[np.int64]:
+        """Rows of the pool that are validation images of the fold."""
+        return self.rows.val
 
 
 def holding_device(count: int, device: str, processes: int = 1) -> str:

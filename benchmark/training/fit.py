@@ -182,7 +182,8 @@ class TaskTraining:
 
     def grams(self) -> dict[str, Gram]:
         """Return the Gram matrix of each stage's features of some validation images; see `cka`."""
-        images = similarity_images(self.job.data.validation_images())
+        data = self.job.data
+        images = similarity_images(data.images("val"), data.validation_rows)
         return gram_matrices(self.model.eval().backbone, self.prepare, images)
 
     def predict(self, split: str) -> NDArray[np.float64]:
