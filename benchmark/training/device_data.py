@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -125,23 +125,24 @@ def holding_device(count: int, device: str, processes: int = 1) -> str:
 
 
 class RowBatches:
-    """The images of every step of a training, by step.
+    """The images, or targets, of every step of a training, by step.
 
     Images in host memory are gathered there and copied to the device one step ahead of their use.
 
     Args:
-        images: [n, channels, h, w], on the device or in host memory.
-        order: rows of each step, [steps, batch].
+        images: [n, ...], on the device or in host memory.
+        order: rows of each step: [steps, batch], or arrays of different lengths.
     """
 
-    def __init__(self, images: Tensor, order: NDArray[np.int64], device: str) -> None:
+    def __init__(self, images: Tensor, order: Sequence[NDArray[np.int64]], device: str) -> None:
         self.images, self.copies = images, HostCopies(torch.device(device))
         self.resident = images.device.type == self.copies.device.type
-        self.order = torch.from_numpy(order).to(images.device)
+        sizes = [len(rows) for rows in order]
+        self.order = torch.from_numpy(np.concatenate(order)).to(images.device).split(sizes)
         self._ahead: dict[int, Tensor] = {}
 
     def __call__(self, step: int) -> Tensor:
-        """Return the images of a step on the device, [batch, channels, h, w]."""
+        """Return those of a step on the device, [batch, ...]."""
         if self.resident:
             return self.images[self.order[step]]
         batch = self._ahead.pop(step) if step in self._ahead else self._copy(step)
