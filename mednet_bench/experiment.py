@@ -1,7 +1,7 @@
 """A whole run: resolve the configuration, check before the first cell, compute what is missing."""
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -104,9 +104,7 @@ class PlannedRun:
 
     def warnings(self) -> list[str]:
         """Return doubts about the waiting cells; `UserError` for tasks with too few patients for folds."""
-        checks = (run.task_folds.fold_warnings, run.preflight.equal_fraction_warnings) if self.waiting else ()
-        about_cells = [warning for check in checks for warning in check(self.resolved, self.waiting)]
-        return run.preflight.weights_warnings(self.resolved) + about_cells
+        return [*_warnings(self.resolved, self.waiting)]
 
     def estimate(self) -> "run.estimate.PlanEstimate | None":
         """Estimate what the waiting cells take, after timing every network; None without any."""
@@ -159,7 +157,7 @@ def compute_run(
     rules = ResumeRules(config.overwrite, config.limit)
     kept: dict[str, Record] = {}
     waiting = pending_cells(resolved, store, rules, kept)
-    if sentence := run.kept_models.missing_models(resolved, waiting, store):
+    if sentence := run.kept_models.missing_models(config, kept.values(), store):
         _LOG.warning(f"warning: {sentence}")
     if waiting:
         device = run.preflight.resolve_device(config.device)
@@ -205,14 +203,21 @@ def log_failures(failed: Sequence[Record], config: RunConfig) -> None:
 
 def _check(resolved: ResolvedPlan, waiting: list[PlannedCell]) -> None:
     """Log warnings and notes about a run; `UserError` where it cannot work."""
-    for warning in run.preflight.weights_warnings(resolved):
+    for warning in _warnings(resolved, waiting, run.preflight.check_before_run):
         _LOG.warning(f"warning: {warning}")
-    before = run.preflight.check_before_run, run.preflight.equal_fraction_warnings
-    for check in (run.task_folds.fold_warnings, *before):
-        for warning in check(resolved, waiting):
-            _LOG.warning(f"warning: {warning}")
     for sentence in run.preflight.dedupe_sentences(resolved, waiting):
         _LOG.info(sentence)
+
+
+_Check = Callable[[ResolvedPlan, list[PlannedCell]], list[str]]
+
+
+def _warnings(resolved: ResolvedPlan, waiting: list[PlannedCell], *checks: _Check) -> Iterator[str]:
+    """Yield doubts about the weights, then about the waiting cells, as `PlannedRun.warnings`."""
+    yield from run.preflight.weights_warnings(resolved)
+    of_cells = (run.task_folds.fold_warnings, *checks, run.preflight.equal_fraction_warnings)
+    for check in of_cells if waiting else ():
+        yield from check(resolved, waiting)
 
 
 def _log_estimate(planned: PlannedRun) -> None:

@@ -77,6 +77,11 @@ def pool_starts(pools: Sequence[SourcePool]) -> _Rows:
     return np.cumsum([0, *(len(pool.labels) for pool in pools)])
 
 
+def held_out_most(count: int) -> int:
+    """Return how many of a source's images `hold_out` holds out, fewer where groups do not fit."""
+    return min(HELD_OUT_MOST, round(count * HELD_OUT))
+
+
 def hold_out(count: int, groups: _Rows | None, rng: np.random.Generator) -> tuple[_Rows, _Rows]:
     """Split the rows of a source into rows to train on and held-out rows, both ascending.
 
@@ -87,7 +92,7 @@ def hold_out(count: int, groups: _Rows | None, rng: np.random.Generator) -> tupl
         count: images of the source.
         groups: [count] patients, smears, ...; -1 is an image without a group. None: no image has one.
     """
-    wanted = min(HELD_OUT_MOST, round(count * HELD_OUT))
+    wanted = held_out_most(count)
     keys = np.full(count, NO_GROUP, np.int64) if groups is None else groups.astype(np.int64)
     alone = keys == NO_GROUP
     _, known = np.unique(keys[~alone], return_inverse=True)

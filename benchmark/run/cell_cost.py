@@ -11,7 +11,7 @@ from ...tasks.catalog import missing_files
 from ...tasks.task import Task
 from ..pretraining.automatic import EVALUATIONS
 from ..pretraining.mednet_cache import read_pretrain_facts
-from ..pretraining.sources import HELD_OUT, HELD_OUT_MOST
+from ..pretraining.sources import held_out_most
 from ..schema.plan import Cell, LabelsPerClass, PlannedCell
 from ..training.protocol import PROTOCOLS, CostEstimate, SolverProblem, SolverWork
 from ..training.subsets import subset_size
@@ -91,7 +91,7 @@ class CostCounter:
             return CellCost(planned, plan.sources[0], CostEstimate())
         steps = max(1, (plan.images or recipe.pretrain_images) // recipe.pretrain_batch)
         sizes = [task.split_sizes or (0, 0, 0) for task in plan.sources]
-        held_out = sum(min(HELD_OUT_MOST, round(HELD_OUT * size[0])) for size in sizes)
+        held_out = sum(held_out_most(size[0]) for size in sizes)
         work = CostEstimate(
             trained=steps * recipe.pretrain_batch,
             seen=EVALUATIONS * held_out,

@@ -160,7 +160,7 @@ class CellRunner:
             parameters=result.parameters,
             passes=result.passes,
         )
-        if self.resolved.request.keep_models == "final" and keeps_model(planned):
+        if self.resolved.request.keep_models == "final" and keeps_model(planned.cell):
             record = self._keep_model(record, job, result)
         arrays: PredictionArrays = {"labels": test.labels, "scores": result.test_scores.astype(np.float32)}
         arrays |= {f"scores, {name}": scores.astype(np.float32) for name, scores in result.beside.items()}

@@ -11,8 +11,9 @@ from ...baselines.weights.archs import build_backbone, classifier_names, feature
 from ...baselines.weights.checkpoint import CheckpointCard, write_card
 from ...baselines.weights.load_state_dict import write_tensors
 from ...core.files import sha256_file
-from ..schema.plan import PlannedCell
+from ..schema.plan import Cell, PlannedCell
 from ..schema.records import Record, RecordStore
+from ..schema.request import RunConfig
 from ..training.protocol import PROTOCOLS, EvalContext
 from .planner import BuiltNetwork, ResolvedPlan
 
@@ -102,7 +103,7 @@ def kept_bytes(resolved: ResolvedPlan, waiting: Iterable[PlannedCell]) -> int:
         return 0
     sizes: dict[BuiltNetwork, tuple[int, int]] = {}
     total = 0
-    for cell in (planned.cell for planned in waiting if keeps_model(planned)):
+    for cell in (planned.cell for planned in waiting if keeps_model(planned.cell)):
         at = resolved.network(cell)
         if at not in sizes:
             with torch.device("meta"):
@@ -115,18 +116,16 @@ def kept_bytes(resolved: ResolvedPlan, waiting: Iterable[PlannedCell]) -> int:
     return total
 
 
-def keeps_model(planned: PlannedCell) -> bool:
+def keeps_model(cell: Cell) -> bool:
     """Whether a cell trains a network: with a frozen one there is only its head, fitted anew in seconds."""
-    return planned.cell.step == "score" and not PROTOCOLS[planned.cell.protocol].frozen
+    return cell.step == "score" and not PROTOCOLS[cell.protocol].frozen
 
 
-def missing_models(resolved: ResolvedPlan, waiting: Iterable[PlannedCell], store: RecordStore) -> str:
-    """Say how many finished cells have no kept network though it is asked for; "" if all have one."""
-    if resolved.request.keep_models == "none":
+def missing_models(config: RunConfig, records: Iterable[Record], store: RecordStore) -> str:
+    """Say how many of the finished cells lack the kept network that is asked for; "" if none does."""
+    if config.keep_models == "none":
         return ""
-    again = {planned.key for planned in waiting}
-    done = [planned for planned in resolved.plan.cells if keeps_model(planned) and planned.key not in again]
-    lost = sum(_is_lost(store.read(planned.key), store) for planned in done)
+    lost = sum(_is_lost(record, store) for record in records if keeps_model(record.cell))
     if not lost:
         return ""
     return (
@@ -135,7 +134,7 @@ def missing_models(resolved: ResolvedPlan, waiting: Iterable[PlannedCell], store
     )
 
 
-def _is_lost(record: Record | None, store: RecordStore) -> bool:
-    if record is None or record.status != "ok" or NO_MODEL_NOTE in record.notes:
+def _is_lost(record: Record, store: RecordStore) -> bool:
+    if record.status != "ok" or NO_MODEL_NOTE in record.notes:
         return False
     return not (record.model and store.model_of(record.key).is_file())

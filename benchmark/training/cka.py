@@ -34,10 +34,10 @@ FEWEST_SIMILAR = 4
 Gram = NDArray[np.float64]
 
 
-def similarity_images(images: Tensor) -> Tensor:
-    """Return a fixed random sample of at most `SIMILARITY_IMAGES` images of a split."""
-    rows = np.sort(np.random.default_rng(0).permutation(len(images))[:SIMILARITY_IMAGES])
-    return images[torch.from_numpy(rows).to(images.device)]
+def similarity_images(images: Tensor, rows: NDArray[np.int64]) -> Tensor:
+    """Return a fixed random sample of at most `SIMILARITY_IMAGES` of these rows of images."""
+    places = np.sort(np.random.default_rng(0).permutation(len(rows))[:SIMILARITY_IMAGES])
+    return images[torch.from_numpy(rows[places]).to(images.device)]
 
 
 def gram_matrices(backbone: nn.Module, prepare: InputPreparation, images: Tensor) -> dict[str, Gram]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -48,9 +48,10 @@ class DeviceSplits:
             self._images[split] = as_stored(stored, device)
         return self._images[split]
 
-    def validation_images(self) -> Tensor:
-        """Return all validation images, with or without a label in the cell."""
-        return self.images("val")
+    @property
+    def validation_rows(self) -> NDArray[np.int64]:
+        """Rows of `images("val")` that are validation images, with or without a label in the cell."""
+        return np.arange(len(self.splits["val"]))
 
 
 @dataclass(eq=False)
@@ -106,15 +107,13 @@ class FoldSplits(DeviceSplits):
 
     def images(self, split: str) -> Tensor:
         """Return the pool for train and val, and the gathered test images, which are not kept."""
-        return self._gather(self.rows.test) if split == "test" else self.whole.pool
-
-    def validation_images(self) -> Tensor:
-        """Return all validation images of the fold."""
-        return self._gather(self.rows.val)
-
-    def _gather(self, rows: NDArray[np.int64]) -> Tensor:
         pool = self.whole.pool
-        return pool[torch.from_numpy(rows).to(pool.device)]
+        return pool[torch.from_numpy(self.rows.test).to(pool.device)] if split == "test" else pool
+
+    @property
+    def validation_rows(self) -> NDArray[np.int64]:
+        """Rows of the pool that are validation images of the fold."""
+        return self.rows.val
 
 
 def holding_device(count: int, device: str, processes: int = 1) -> str:
@@ -126,23 +125,24 @@ def holding_device(count: int, device: str, processes: int = 1) -> str:
 
 
 class RowBatches:
-    """The images of every step of a training, by step.
+    """The images, or targets, of every step of a training, by step.
 
     Images in host memory are gathered there and copied to the device one step ahead of their use.
 
     Args:
-        images: [n, channels, h, w], on the device or in host memory.
-        order: rows of each step, [steps, batch].
+        images: [n, ...], on the device or in host memory.
+        order: rows of each step: [steps, batch], or arrays of different lengths.
     """
 
-    def __init__(self, images: Tensor, order: NDArray[np.int64], device: str) -> None:
+    def __init__(self, images: Tensor, order: Sequence[NDArray[np.int64]], device: str) -> None:
         self.images, self.copies = images, HostCopies(torch.device(device))
         self.resident = images.device.type == self.copies.device.type
-        self.order = torch.from_numpy(order).to(images.device)
+        sizes = [len(rows) for rows in order]
+        self.order = torch.from_numpy(np.concatenate(order)).to(images.device).split(sizes)
         self._ahead: dict[int, Tensor] = {}
 
     def __call__(self, step: int) -> Tensor:
-        """Return the images of a step on the device, [batch, channels, h, w]."""
+        """Return those of a step on the device, [batch, ...]."""
         if self.resident:
             return self.images[self.order[step]]
         batch = self._ahead.pop(step) if step in self._ahead else self._copy(step)

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from ...baselines.weights.load import load_backbone
 from ...baselines.weights.prepare import InputPreparation, as_floats
-from .device_data import as_targets
+from .device_data import RowBatches, as_targets
 from .fit import TaskTraining
 from .loop import BatchSource, FitResult, OptimizerConfig, ValidationResult, fit, seed_torch
 from .model import ImageClassifier, loss_of, place_model
@@ -122,26 +122,21 @@ def train_published(training: TaskTraining, script: PublishedScript) -> ScriptRe
         return validations[-1]
 
     with seed_torch(job.device, job.cell.seed):
-        fitted = fit(training.model, epoch_batches(training, script, batches), hyper, validate)
+        fitted = fit(training.model, epoch_batches(training, script), hyper, validate)
     kept = 1 + next(place for place, result in enumerate(validations) if result is fitted.best)
     return ScriptResult(fitted, kept, last[0] if last else None)
 
 
-def epoch_batches(training: TaskTraining, script: PublishedScript, batches: int) -> BatchSource:
-    """Draw the order of all epochs, one permutation each, cut into `batches`; no augmentation."""
-    job = training.job
+def epoch_batches(training: TaskTraining, script: PublishedScript) -> BatchSource:
+    """Draw the order of all epochs, one permutation each, cut into batches; no augmentation."""
+    job, train = training.job, training.job.subset.train
     rng = np.random.default_rng([job.cell.seed, 1])
-    rows = np.stack([rng.permutation(job.subset.train) for _ in range(script.epochs)])
-    order = torch.from_numpy(rows).to(job.device)  # [epochs, n]
-    images, targets = job.data.images("train"), as_targets(job.data.splits["train"].labels, job.device)
+    cuts = range(script.batch, len(train), script.batch)
+    order = [rows for _ in range(script.epochs) for rows in np.split(rng.permutation(train), cuts)]
+    images = RowBatches(job.data.images("train"), order, job.device)
+    targets = RowBatches(as_targets(job.data.splits["train"].labels, job.device), order, job.device)
 
     def batch(step: int) -> tuple[Tensor, Tensor]:
-        epoch, place = divmod(step, batches)
-        shown = order[epoch, place * script.batch : (place + 1) * script.batch]
-        pixels = images[shown.to(images.device)].to(job.device)  # images may be in host memory
-        return training.prepare(pixels), targets[shown]
+        return training.prepare(images(step)), targets(step)
 
-    steps = script.epochs * batches
-    return BatchSource(
-        batch, loss_of(job.task.kind), steps, job.parts, min(script.batch, len(job.subset.train))
-    )
+    return BatchSource(batch, loss_of(job.task.kind), len(order), job.parts, min(script.batch, len(train)))

@@ -143,16 +143,16 @@ class TaskTraining:
         """Draw order and augmentation of the whole training from the seed, equal for every init."""
         job, recipe, device = self.job, self.job.recipe, self.job.device
         rng = np.random.default_rng([job.cell.seed, 1])
-        rows = job.subset.train[epoch_order(len(job.subset.train), self.steps, recipe.batch_size, rng)]
-        order = torch.from_numpy(rows).to(device)
+        places = epoch_order(len(job.subset.train), self.steps, recipe.batch_size, rng)
+        order = [*job.subset.train[places]]
         uniforms = rng.random((self.steps, recipe.batch_size, UNIFORMS_PER_IMAGE), dtype=np.float32)
         draws = torch.from_numpy(uniforms).to(device)
-        images = RowBatches(job.data.images("train"), rows, device)
-        targets = as_targets(job.data.splits["train"].labels, device)
+        images = RowBatches(job.data.images("train"), order, device)
+        targets = RowBatches(as_targets(job.data.splits["train"].labels, device), order, device)
         augment = augment_for(job.task) if recipe.augment else None
 
         def stored(step: int) -> tuple[Tensor, Tensor, Tensor]:
-            return images(step), draws[step], targets[order[step]]
+            return images(step), draws[step], targets(step)
 
         def prepare(pixels: Tensor, draws: Tensor) -> Tensor:
             pixels = self.prepare.resize(pixels)
@@ -182,7 +182,8 @@ class TaskTraining:
 
     def grams(self) -> dict[str, Gram]:
         """Return the Gram matrix of each stage's features of some validation images; see `cka`."""
-        images = similarity_images(self.job.data.validation_images())
+        data = self.job.data
+        images = similarity_images(data.images("val"), data.validation_rows)
         return gram_matrices(self.model.eval().backbone, self.prepare, images)
 
     def predict(self, split: str) -> NDArray[np.float64]:

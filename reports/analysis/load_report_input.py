@@ -142,8 +142,9 @@ def load_report_input(folders: Sequence[Path], margin: float = MARGIN) -> Report
     audits = {(a.init, a.identity, a.task): a for folder in runs.folders for a in read_audits(folder)}
     leakage = {place: audit for folder in runs.folders for place, audit in read_leakage(folder).items()}
     scored = (r for r in records if r.cell.step == "score" and r.status == "ok" and not r.cell.longer)
-    latest, repeated = _latest_per_seed(scored)
-    counted, fold_records, incomplete = merge_folds(latest, variant_of)
+    repeats, repeated = _latest_per_seed(scored)
+    counted, fold_records, incomplete = merge_folds(repeats)
+    latest = [record for by_fold in repeats for record in by_fold.values()]
     store_of = {key: RecordStore(folders[0]) for key, folders in runs.places.items()}
     return ReportInput(
         **vars(runs),
@@ -189,18 +190,18 @@ def _short(*parts: str) -> str:
     return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:8]
 
 
-def _latest_per_seed(records: Iterable[Record]) -> tuple[tuple[Record, ...], dict[str, int]]:
-    """Return the latest record of each comparable cell, seed and fold, and dropped ones by task."""
-    latest: dict[tuple[object, ...], Record] = {}
+def _latest_per_seed(records: Iterable[Record]) -> tuple[list[dict[int, Record]], dict[str, int]]:
+    """Return the latest records of each comparable cell and seed by fold, and dropped ones by task."""
+    latest: dict[tuple[object, ...], dict[int, Record]] = defaultdict(dict)
     dropped: Counter[str] = Counter()
     for record in sorted(records, key=lambda record: (record.finished, record.key)):
         view = record.cell.view
         fold = view.index if isinstance(view, Fold) else 0
-        place = (*visible_fields(record.cell), variant_of(record), record.cell.seed, fold)
-        if place in latest:
+        by_fold = latest[(*visible_fields(record.cell), variant_of(record), record.cell.seed)]
+        if fold in by_fold:
             dropped[record.cell.task] += 1
-        latest[place] = record
-    return tuple(sorted(latest.values(), key=lambda record: record.key)), dict(dropped)
+        by_fold[fold] = record
+    return list(latest.values()), dict(dropped)
 
 
 Audits = Mapping[tuple[str, str, str], ContaminationAudit]

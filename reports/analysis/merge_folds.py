@@ -6,41 +6,36 @@ Journal of Statistics 9:1583).
 """
 
 import hashlib
-from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import msgspec
 import numpy as np
 
 from ...benchmark.schema.records import ImageCounts, Record
-from .report_input import FOLD_SEPARATOR, IncompleteRepeat, folds_of, visible_fields
+from .report_input import FOLD_SEPARATOR, IncompleteRepeat, folds_of
 
 _Scores = Mapping[str, float | None]
 
 
 def merge_folds(
-    records: Iterable[Record], variant_of: Callable[[Record], str]
+    repeats: Iterable[Mapping[int, Record]],
 ) -> tuple[tuple[Record, ...], dict[str, tuple[Record, ...]], tuple[IncompleteRepeat, ...]]:
     """Return one record per repeat, its fold records by its key, and the repeats that lack folds.
 
     Args:
-        records: ok score records, at most one per cell and variant; others than folds are returned as they
-            are.
-        variant_of: what averaged records must share.
+        repeats: ok score records of a repeat by the index of their fold; a record without folds, as index
+            0, is returned as it is.
     """
     whole: list[Record] = []
-    repeats: dict[tuple[object, ...], list[Record]] = defaultdict(list)
-    for record in records:
-        if folds_of(record.cell):
-            repeats[(*visible_fields(record.cell), variant_of(record), record.cell.seed)].append(record)
-        else:
-            whole.append(record)
     members, incomplete = {}, []
-    for folds in repeats.values():
-        by_index = {record.cell.view.index: record for record in folds}  # type: ignore[union-attr]
-        count = folds_of(folds[0].cell)
+    for by_index in repeats:
+        first = next(iter(by_index.values()))
+        count = folds_of(first.cell)
+        if not count:
+            whole.append(first)
+            continue
         if lacking := tuple(index for index in range(count) if index not in by_index):
-            incomplete.append(IncompleteRepeat(folds[0].cell, lacking))
+            incomplete.append(IncompleteRepeat(first.cell, lacking))
             continue
         ordered = tuple(by_index[index] for index in range(count))
         merged = merge_repeat(ordered)

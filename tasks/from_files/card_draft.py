@@ -27,7 +27,7 @@ from .folders import (
 from .label_words import LabelWords, natural_order, read_label_words
 from .schema import FilesTable
 from .table import COUNT_AS_NOTHING, TABLE_SUFFIXES, blank_nothing
-from .task_table import LINE, TABLE, read_task_table
+from .task_table import LINE, TABLE, TaskTable, read_task_table
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -185,9 +185,11 @@ def _draft_from_tables(folder: Path, tables: Sequence[Path], answers: DraftAnswe
     """Draft from one table, the one of several that lists files, or several that the user named."""
     choices: list[DraftChoice] = []
     if len(tables) > 1 and not answers.tables:
-        tables, choice = _choose_table(folder, tables, answers.chosen.get("table", ""))
+        table, read, choice = _choose_table(folder, tables, answers.chosen.get("table", ""))
+        tables = (table,)
         choices.append(choice)
-    read = read_task_table(tables)
+    else:
+        read = read_task_table(tables)
     raw = read.frame.drop(columns=[LINE, TABLE])
     frame = blank_nothing(raw)
     where = find_paths(folder, frame, tables[0], answers.chosen)
@@ -219,18 +221,18 @@ def _draft_from_tables(folder: Path, tables: Sequence[Path], answers: DraftAnswe
     )
 
 
-def _choose_table(folder: Path, tables: Sequence[Path], chosen: str) -> tuple[tuple[Path, ...], DraftChoice]:
-    """Return the table that lists the files, of several, and the choice.
+def _choose_table(folder: Path, tables: Sequence[Path], chosen: str) -> tuple[Path, TaskTable, DraftChoice]:
+    """Return the table that lists the files, of several, as read, and the choice.
 
     Raises:
         UserError: none does.
     """
-    listing = []
+    listing: dict[Path, TaskTable] = {}
     for table in tables:
         try:
-            frame = blank_nothing(read_task_table([table]).frame.drop(columns=[LINE, TABLE]))
-            find_paths(folder, frame, table, {})
-            listing.append(table)
+            read = read_task_table([table])
+            find_paths(folder, blank_nothing(read.frame.drop(columns=[LINE, TABLE])), table, {})
+            listing[table] = read
         except UserError:
             continue
     if not listing:
@@ -239,16 +241,20 @@ def _choose_table(folder: Path, tables: Sequence[Path], chosen: str) -> tuple[tu
             f"{folder} holds several tables ({names}), and none names its files: name one by --table, or "
             "several that belong together."
         )
-    first = next((table for table in listing if table.name == chosen), listing[0])
+    first = next((table for table in listing if table.name == chosen), next(iter(listing)))
     others = [table.name for table in tables if table != first]
-    return (first,), DraftChoice(
-        "table",
-        f"of {len(tables)} tables {first.name} is taken, which names files",
-        f"table in [files], or pass --table ({', '.join(others)}), twice to join two",
-        "Which table lists the images",
-        tuple(table.name for table in (first, *(each for each in listing if each != first)))
-        if len(listing) > 1
-        else (),
+    return (
+        first,
+        listing[first],
+        DraftChoice(
+            "table",
+            f"of {len(tables)} tables {first.name} is taken, which names files",
+            f"table in [files], or pass --table ({', '.join(others)}), twice to join two",
+            "Which table lists the images",
+            tuple(table.name for table in (first, *(each for each in listing if each != first)))
+            if len(listing) > 1
+            else (),
+        ),
     )
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import msgspec
@@ -43,6 +44,13 @@ class ContaminationRequest:
     def init(self) -> NamedInit:
         """The init."""
         return requested_inits(self.request)[0]
+
+    @cached_property
+    def cross_validated(self) -> frozenset[str]:
+        """Names of the tasks that the audited run cross-validated."""
+        plan = read_plan(self.run) if self.run else None
+        cells = (planned.cell for planned in plan.cells) if plan else ()
+        return frozenset(cell.task for cell in cells if isinstance(cell.view, Fold))
 
     def card(self, variant: str) -> Path | None:
         """Return the init's card for a variant, if the user named one by --init or --init-file."""
@@ -105,9 +113,7 @@ def _tested_images(
 ) -> NDArray[np.uint8]:
     """Return the test images of a task; of one that the audited run cross-validated, all images."""
     splits = task.source.load(size, places)
-    plan = read_plan(wanted.run) if wanted.run else None
-    views = [planned.cell.view for planned in plan.cells if planned.cell.task == task.name] if plan else []
-    if not any(isinstance(view, Fold) for view in views):
+    if task.name not in wanted.cross_validated:
         return to_uint8(splits["test"].images)
     return np.concatenate([to_uint8(splits[name].images) for name in SPLITS])
 

@@ -24,12 +24,22 @@ def is_init_card(name: str) -> bool:
     return name.partition("/")[0] in ("zoo", "imagenet") and "/" in name
 
 
+def init_name_facts() -> dict[str, dict[str, str]]:
+    """Return the registered inits with their help, "" for none, and the other forms of names."""
+    return {"inits": {name: init_help(name) for name in INITS}, "init_forms": INIT_NAME_FORMS}
+
+
+def init_name_lines(facts: dict[str, Any]) -> list[str]:
+    """Return `init_name_facts` as text, a line each."""
+    named = {name: phrase for name, phrase in facts["inits"].items() if phrase} | facts["init_forms"]
+    return [f"{form:15}  {phrase}" for form, phrase in named.items()]
+
+
 def init_listing_facts(data_root: Path | None) -> dict[str, Any]:
     """Return the registered inits, the forms of names, and the public checkpoints with their groups."""
     places = data_locations(data_root)
     return {
-        "inits": {name: init_help(name) for name in INITS},
-        "init_forms": INIT_NAME_FORMS,
+        **init_name_facts(),
         "groups": {f"zoo/{group}": len(names) for group, names in zoo_groups().items()},
         "checkpoints": [_listed_facts(card, places) for card in zoo_cards().values()],
     }
@@ -51,7 +61,6 @@ def _listed_facts(card: ZooCard, places: DataLocations) -> dict[str, Any]:
 def init_listing(data_root: Path | None) -> str:
     """Return `init_listing_facts` as text."""
     facts = init_listing_facts(data_root)
-    named = {name: phrase for name, phrase in facts["inits"].items() if phrase} | facts["init_forms"]
     rows = [
         [{True: "yes", False: "no"}.get(each[name], each[name]) for name in COLUMNS]
         for each in facts["checkpoints"]
@@ -59,7 +68,7 @@ def init_listing(data_root: Path | None) -> str:
     large = sorted(facts["groups"].items(), key=lambda group: -group[1])
     return "\n".join(
         [
-            *(f"{form:15}  {phrase}" for form, phrase in named.items()),
+            *init_name_lines(facts),
             "",
             tabulate(rows, headers=["init", "images", *COLUMNS[2:]], tablefmt="simple"),
             "",

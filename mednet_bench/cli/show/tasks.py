@@ -4,8 +4,6 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from ...baselines.init import INITS, init_help
-from ...baselines.naming import INIT_NAME_FORMS
 from ...baselines.weights.archs import CIFAR_STEMS, DEFAULT_ARCH
 from ...benchmark.training.metrics import METRICS
 from ...benchmark.training.protocol import PROTOCOLS
@@ -17,6 +15,7 @@ from ...tasks.data_paths import data_locations
 from ...tasks.from_files.prepared import last_prepared
 from ...tasks.from_files.source import FilesSource
 from ...tasks.task import SPLITS, DataLocations, Task
+from .inits import init_name_facts, init_name_lines
 
 
 def listing_facts(data_root: Path | None, task_files: Iterable[str]) -> dict[str, Any]:
@@ -38,8 +37,7 @@ def listing_facts(data_root: Path | None, task_files: Iterable[str]) -> dict[str
             for task in catalog(places, [Path(path) for path in task_files]).values()
         ],
         "groups": [*TASK_GROUPS],
-        "inits": {name: init_help(name) for name in INITS},
-        "init_forms": INIT_NAME_FORMS,
+        **init_name_facts(),
         "protocols": [*PROTOCOLS],
         "metrics": [*METRICS],
         "archs": [DEFAULT_ARCH, *CIFAR_STEMS],
@@ -64,14 +62,13 @@ def task_listing(data_root: Path | None, task_files: Iterable[str]) -> str:
     ]
     headers = ["task", "kind", "modality", "color", "classes", "role", "available (px)"]
     default, *others = facts["archs"]
-    inits = {name: phrase for name, phrase in facts["inits"].items() if phrase} | facts["init_forms"]
     return "\n".join(
         [
             tabulate(body, headers=headers, tablefmt="simple"),
             "",
             f"groups:    {', '.join(facts['groups'])}",
             f"inits:     {', '.join(facts['inits'])}",
-            *(f"{'':11}{form:15}  {phrase}" for form, phrase in inits.items()),
+            *(f"{'':11}{line}" for line in init_name_lines(facts)),
             f"protocols: {', '.join(facts['protocols'])}",
             f"metrics:   {', '.join(facts['metrics'])}",
             f"archs:     {default} by default, {', '.join(others)}, and any that timm knows",

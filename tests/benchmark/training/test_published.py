@@ -67,7 +67,7 @@ def test_a_training_is_that_of_a_plain_loop(kind: str, classes: int, tmp_path: P
     job = here.job("medmnist-v2", seed=2)
     training = build_published(job, SHORT)
     model = deepcopy(training.model)
-    order = epoch_batches(training, SHORT, batches=4)
+    order = epoch_batches(training, SHORT)
     trained = train_published(training, SHORT)
     fitted, kept = trained.fitted, trained.kept
 
@@ -123,7 +123,7 @@ def test_an_undefined_auc_loses_to_any_other():
 def test_an_epoch_shows_every_image_once_and_its_last_batch_is_what_is_left(tmp_path: Path):
     here = bench(tmp_path, sizes=(50, 30, 45))
     training = build_published(here.job("medmnist-v2"), SHORT)
-    order = epoch_batches(training, SHORT, batches=4)
+    order = epoch_batches(training, SHORT)
     images = training.prepare(here.data.images("train"))
     first, second = ([order.batch(4 * epoch + place)[0] for place in range(4)] for epoch in (0, 1))
     assert [len(batch) for batch in first] == [16, 16, 16, 2]

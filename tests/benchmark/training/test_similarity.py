@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 import toys
+from numpy.typing import NDArray
 from toys import bits
 
 from mednet_bench.baselines.init import InputSpec
@@ -82,10 +83,11 @@ def test_every_stage_is_measured_and_the_network_stays_as_it_is(arch: str) -> No
 
 
 def test_the_images_are_always_the_same_and_never_too_many() -> None:
-    images = torch.arange(1000)
-    assert torch.equal(similarity_images(images), similarity_images(images))
-    assert len(similarity_images(images).unique()) == SIMILARITY_IMAGES
-    assert torch.equal(similarity_images(images[:20]), images[:20])
+    images, rows = torch.arange(1000), np.arange(0, 1000, 2)
+    chosen = similarity_images(images, rows)
+    assert torch.equal(chosen, similarity_images(images, rows))
+    assert len(chosen.unique()) == SIMILARITY_IMAGES and not (chosen % 2).any()
+    assert torch.equal(similarity_images(images, rows[:20]), images[:40:2])
 
 
 def test_measuring_changes_no_bit_and_never_looks_at_test_images(
@@ -95,10 +97,10 @@ def test_measuring_changes_no_bit_and_never_looks_at_test_images(
     seen: list[torch.Tensor] = []
 
     def watched(
-        images: torch.Tensor, then: Callable[[torch.Tensor], torch.Tensor] = similarity_images
+        images: torch.Tensor, rows: NDArray[np.int64], then: Callable[..., torch.Tensor] = similarity_images
     ) -> torch.Tensor:
         seen.append(images)
-        return then(images)
+        return then(images, rows)
 
     monkeypatch.setattr(fit, "similarity_images", watched)
     finetune = PROTOCOLS["finetune"]
