@@ -169,7 +169,7 @@ def _draft_from_folders(folder: Path) -> _FolderContent:
         DraftChoice(
             "path",
             f"each folder is taken for a class ({len(classes)})",
-            "table in [files], with a row per file",
+            "table in [files] (a table with a row per file)",
         )
     ]
     if empty := empty_folders(folder):

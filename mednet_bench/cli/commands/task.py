@@ -45,7 +45,8 @@ def _list_decisions(draft: "from_files.card_draft.CardDraft") -> list[tuple[str,
     """List what was decided, each with the keys of the card that change it, or "" where it says so itself."""
     files, classes = draft.content["files"], draft.content["classes"]
     found = [(each.decision, each.change) for each in draft.choices if each.key != "patient_column"]
-    found += [(clause, "") for clause in draft.splits]
+    change = "split_column in [files] (without it splits are made)" if "split_column" in files else ""
+    found += [(clause, "" if at else change) for at, clause in enumerate(draft.splits)]
     if draft.content["kind"] == "multiclass" and from_files.label_words.are_grades(classes):
         found.append(("the classes are numbers without an order", 'kind (if they are grades, say "ordinal")'))
     if not files.keys() & {"patient_column", "study_column"}:
@@ -53,7 +54,7 @@ def _list_decisions(draft: "from_files.card_draft.CardDraft") -> list[tuple[str,
         perhaps = f", or patient_column, if it is {' or '.join(patients)}" if patients else ""
         found.append(
             (
-                "no column of patients, so that those of DICOM headers are used",
+                "no column of patients: DICOM headers name them, each other file counts as a patient",
                 f"group_pattern in [files]{perhaps}",
             )
         )
