@@ -45,6 +45,7 @@ def _list_decisions(draft: "from_files.card_draft.CardDraft") -> list[tuple[str,
     """List what was decided, each with the keys of the card that change it, or "" where it says so itself."""
     files, classes = draft.content["files"], draft.content["classes"]
     found = [(each.decision, each.change) for each in draft.choices if each.key != "patient_column"]
+    found += _column_roles(draft)
     change = "split_column in [files] (without it splits are made)" if "split_column" in files else ""
     found += [(clause, "" if at else change) for at, clause in enumerate(draft.splits)]
     if draft.content["kind"] == "multiclass" and from_files.label_words.are_grades(classes):
@@ -59,6 +60,18 @@ def _list_decisions(draft: "from_files.card_draft.CardDraft") -> list[tuple[str,
             )
         )
     return [*found, *((clause, "") for clause in (draft.color_note, draft.patient_doubt) if clause)]
+
+
+def _column_roles(draft: "from_files.card_draft.CardDraft") -> list[tuple[str, str]]:
+    """Say what columns of the table were taken for, without a label column that is a choice."""
+    files = draft.content["files"]
+    label = "" if draft.options("label_column") else files.get("label_column")
+    found = [("the label", label), ("the patient", files.get("patient_column"))]
+    found += [("the study", files.get("study_column"))]
+    found += [("a subgroup", name) for name in draft.content.get("subgroups", ())]
+    roles = [f"{role} ('{name}')" for role, name in found if name]
+    keys = "label_column, patient_column or study_column in [files], or subgroups"
+    return [(f"columns give {', '.join(roles)}", keys)] if roles else []
 
 
 def validate_command(values: ParsedValues) -> int:

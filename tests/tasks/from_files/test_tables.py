@@ -242,6 +242,24 @@ def test_tables_of_one_form_are_appended_and_their_names_are_splits(tmp_path: Pa
     assert found.places[0].endswith("train_labels.csv, line 2")
 
 
+def test_a_table_is_named_from_its_folder_or_from_here(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ward = ward_of(tmp_path / "ward", "a{}.png", "a{}.png")
+    (tmp_path / "list.csv").write_text((ward / "list.csv").read_text())
+    monkeypatch.chdir(tmp_path)
+    for name in ("list.csv", "ward/list.csv", str(ward / "list.csv"), "./../ward/list.csv"):
+        draft = draft_card(Path("ward"), DraftAnswers(tables=(name,)))
+        assert draft.content["files"]["table"] == "list.csv", name
+    for name, words in (
+        ("../list.csv", "lies outside of ward: copy it there"),
+        (str(tmp_path / "list.csv"), "lies outside of ward: copy it there"),
+        ("lists.csv", "There is no table ward/lists.csv: correct --table, a file in ward"),
+    ):
+        with pytest.raises(UserError, match=words):
+            draft_card(Path("ward"), DraftAnswers(tables=(name,)))
+
+
 def test_tables_with_a_common_column_are_joined(tmp_path: Path) -> None:
     ward = tmp_path / "ward"
     for number in range(COUNT):
