@@ -15,7 +15,7 @@ from ..training.subsets import one_hot
 from .exact import Digests, equal_groups, image_digests
 from .groups import known_groups, patients_known
 
-_FORMAT = 2
+_FORMAT = 3
 _FROM: Mapping[Dedupe, tuple[str, ...]] = {"test": ("test",), "train": ("train", "val")}
 """Splits that lose images."""
 _OPTION: Mapping[Dedupe, str] = {"test": "--dedupe", "train": "--dedupe train"}
@@ -69,7 +69,7 @@ def copies_in(
 def copies_in_fold(splits: Mapping[str, Split], marks: Mapping[str, Digests]) -> SplitOverlap:
     """Count the copies and shared groups of a fold; its splits may lack pixels.
 
-    Equal images are one group, so that there are none but blank ones, which belong to no group.
+    Equal images are one group, so that there are none.
     """
     return _add_shared_groups(_count_copies(splits, marks).copies, splits)
 

@@ -1,4 +1,4 @@
-"""Find images that are equal in every pixel, within a split and across splits."""
+"""Find images that are equal in every pixel and show something, within a split and across splits."""
 
 from collections.abc import Mapping
 from hashlib import blake2b
@@ -7,20 +7,25 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...tasks.images.bit_depth import Levels
+from ...tasks.images.one_value import have_one_value
 from ...tasks.task import Split
 from ..schema.split_overlap import EqualImages, ImagePlace
 
 Digests = NDArray[np.uint64]
+ONE_VALUE = 0
+"""Digest of images of one value, which are no copies of each other."""
 
 
 def image_digests(images: Levels) -> Digests:
-    """Return 64 bits of BLAKE2b of each image [n, h, w(, 3)]: [n].
+    """Return 64 bits of BLAKE2b of each image [n, h, w(, 3)], or `ONE_VALUE`: [n].
 
     The chance of a collision among a million different images is 1 in 37 million.
     """
     shape = str(images.shape[1:]).encode()
     parts = (blake2b(image.tobytes(), digest_size=8, person=shape[:16]) for image in images)
-    return np.fromiter((int.from_bytes(part.digest(), "little") for part in parts), np.uint64, len(images))
+    found = np.fromiter((int.from_bytes(part.digest(), "little") for part in parts), np.uint64, len(images))
+    found[have_one_value(images)] = ONE_VALUE
+    return found
 
 
 def equal_groups(splits: Mapping[str, Split], marks: Mapping[str, Digests]) -> tuple[EqualImages, ...]:
@@ -32,7 +37,8 @@ def equal_groups(splits: Mapping[str, Split], marks: Mapping[str, Digests]) -> t
     digests = np.concatenate([marks[name] for name in splits])
     order = np.argsort(digests, kind="stable")
     starts = np.flatnonzero(np.diff(digests[order], prepend=~digests[order][:1]))
-    sets = (part for part in np.split(order, starts[1:]) if len(part) > 1)
+    parts = np.split(order, starts[1:])
+    sets = (part for part in parts if len(part) > 1 and digests[part[0]] != ONE_VALUE)
     found = sorted(sets, key=lambda part: int(part[0]))
     groups = (tuple(places[at] for at in part) for part in found)
     return tuple(

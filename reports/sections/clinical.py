@@ -72,7 +72,7 @@ def _lead(results: ReportInput, lines: Sequence[ClinicalLine], called: int) -> t
         "specificity lets fewer than two patients of a fold be wrong.",
         "The first table reads the ROC curve of the test set. The others use thresholds that were chosen on "
         "the validation labels of each cell, as in use: the first of them by the highest sensitivity plus "
-        "specificity (Youden), the folded one to reach a sensitivity or specificity. PPV and NPV apply to "
+        "specificity (Youden), the collapsed one to reach a sensitivity or specificity. PPV and NPV apply to "
         f"{share}; report --prevalence states another.",
         *((NO_THRESHOLDS,) if called < len(lines) else ()),
         *((f"The first {MOST_LINES} lines are shown.",) if len(lines) == MOST_LINES else ()),

@@ -60,7 +60,8 @@ class ArrayFolder:
         # in the order of `plain`, or each salt would select other label subsets
         groups = np.unique(pseudonym_numbers(parts.owners, salt, task))[plain]
         traits = {name: _pseudonymize_text(values, salt, task) for name, values in parts.traits.items()}
-        known = np.array([bool(parts.several) and group in parts.patients for group in parts.groups])
+        trusted = bool(parts.several) or not parts.doubtful
+        known = np.array([trusted and group in parts.patients for group in parts.groups])
         several = len(set(parts.owners)) < len(parts.owners)
         grouped = any(parts.groups) or several
         if several and not any(parts.groups) and not parts.owners_merged:

@@ -1,5 +1,6 @@
 """Draft of a card for a folder: table or class folders, columns, colors, modality, and what was decided."""
 
+import os
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -20,6 +21,7 @@ from .folders import (
     classes_in,
     doubtful_classes,
     empty_folders,
+    is_file,
     is_of_tools,
     parse_split_name,
     splits_from_folders,
@@ -105,7 +107,7 @@ def draft_card(folder: Path, answers: DraftAnswers | None = None) -> CardDraft:
     answers = answers or DraftAnswers()
     class_folders(folder)  # raises for a folder that is missing or unreadable
     base = folder if answers.tables else _only_folder(folder)
-    if tables := tuple(folder / name for name in answers.tables) or _tables_in(base):
+    if tables := tuple(_named_table(folder, name) for name in answers.tables) or _tables_in(base):
         found = _draft_from_tables(base, tables, answers)
     else:
         found = _draft_from_folders(base)
@@ -139,6 +141,21 @@ def _tables_in(folder: Path) -> tuple[Path, ...]:
     return tuple(sorted(path for path in found if path.name[0] not in ".~"))  # ~: open in Excel
 
 
+def _named_table(folder: Path, name: str) -> Path:
+    """Return a table that the user names from `folder` or from the working folder.
+
+    Raises:
+        UserError: there is none, or it lies outside of `folder`.
+    """
+    path = next((path for path in (folder / name, Path(name).expanduser()) if is_file(path)), None)
+    if path is None:
+        raise UserError(f"There is no table {folder / name}: correct --table, a file in {folder}.")
+    whole, base = (Path(os.path.normpath(each.absolute())) for each in (path, folder))
+    if not whole.is_relative_to(base):
+        raise UserError(f"--table {name} lies outside of {folder}: copy it there, for the card to name it.")
+    return folder / whole.relative_to(base)
+
+
 def _seen_from(folder: Path, base: Path, found: _FolderContent) -> _FolderContent:
     """Return the content of `base` with paths relative to `folder`."""
     inner = base.relative_to(folder)
@@ -169,7 +186,7 @@ def _draft_from_folders(folder: Path) -> _FolderContent:
         DraftChoice(
             "path",
             f"each folder is taken for a class ({len(classes)})",
-            "table in [files], with a row per file",
+            "table in [files] (a table with a row per file)",
         )
     ]
     if empty := empty_folders(folder):

@@ -31,7 +31,7 @@ from .split import split_hash
 from .splits_and_labels import SplitsAndLabels, split_images
 from .warnings import split_differences
 
-PREPARED_VERSION = 7
+PREPARED_VERSION = 8
 """Version of image processing; arrays of another version are rebuilt."""
 LARGEST_SIDE = 4096
 """In pixels; larger images exceed what networks take and memory allows."""
@@ -69,6 +69,8 @@ class PreparedManifest(msgspec.Struct, frozen=True, kw_only=True):
     """Number of known patients."""
     several: int = 0
     """Number of patients with several files."""
+    doubtful: bool = False
+    """Whether so few have several files that the ids may number images."""
     studies: int = 0
     """Number of studies of images without a known patient."""
     shared_patients: int
@@ -222,6 +224,7 @@ def _build_manifest(
         files=len(listing.paths),
         patients=len(parts.patients),
         several=parts.several,
+        doubtful=parts.doubtful,
         studies=len(set(parts.groups) - parts.patients - {""}),
         shared_patients=parts.shared,
         copies=parts.copies,

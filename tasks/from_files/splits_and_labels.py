@@ -12,6 +12,7 @@ from ...core.errors import UserError
 from ..patients import count_misspelled, few_have_several, propose_pattern
 from ..task import SPLITS
 from .decode import DecodedImages
+from .file_search import takes_several
 from .listing import FileListing
 from .patient_ids import FILE_OWNER, merge_equal_images, wider_ids
 from .schema import FilesSpec
@@ -29,7 +30,8 @@ class SplitsAndLabels:
         patients: the groups that are patients.
         owners: unit kept whole: group, else file; merged over equal images.
         copies: images equal to an earlier one in every pixel, without blank ones.
-        several: number of patients with several files; if low, the ids may number images.
+        several: number of patients with several files.
+        doubtful: whether these are so few that the ids may number images.
         shared: number of patients in more than one split.
         warnings: weaknesses of the splits, a clause each.
     """
@@ -45,6 +47,7 @@ class SplitsAndLabels:
     columns: Mapping[str, NDArray[np.str_]]
     traits: Mapping[str, NDArray[Any]]
     several: int
+    doubtful: bool
     shared: int
     warnings: tuple[str, ...]
 
@@ -75,6 +78,7 @@ def split_images(spec: FilesSpec, listing: FileListing, images: DecodedImages) -
         deviations = share_deviations(splits[free], units.tolist(), shares)
     patients = _patients(listing, images, groups)
     several = _count_with_several_files(groups, patients, files)
+    doubt = _doubt_of_patients(spec, several, len(patients))
     shared = _shared_groups(groups, splits)
     return SplitsAndLabels(
         names=tuple(
@@ -90,6 +94,7 @@ def split_images(spec: FilesSpec, listing: FileListing, images: DecodedImages) -
         columns={name: np.array(values, np.str_)[files] for name, values in listing.columns.items()},
         traits=images.traits,
         several=several,
+        doubtful=bool(doubt),
         shared=len(shared),
         warnings=(
             *_class_warnings(spec, labels, splits),
@@ -98,7 +103,7 @@ def split_images(spec: FilesSpec, listing: FileListing, images: DecodedImages) -
             *_test_copies_warning(marks, splits),
             *deviations,
             *listing.notes,
-            *_patient_warnings(spec, listing, groups, patients, several),
+            *_patient_warnings(spec, listing, groups, patients, doubt),
         ),
     )
 
@@ -166,19 +171,25 @@ def _misspelled_names_warning(patients: frozenset[str]) -> tuple[str, ...]:
     return (clause,) if many else ()
 
 
+def _doubt_of_patients(spec: FilesSpec, several: int, patients: int) -> str:
+    """Return a clause if hardly two files share an id, or ""; a row that takes many files is a patient."""
+    column, pattern = spec.files.patient_column, spec.files.group_pattern
+    row_per_patient = column == spec.files.path_column and takes_several(spec.files.path_pattern)
+    if row_per_patient or not few_have_several(several, patients):
+        return ""
+    named = f"the column '{column}'" if column else "group_pattern" if pattern else "the header"
+    few, other = (f"only {several:,}", " other") if several else ("none", "")
+    return (
+        f"{few} of {patients:,} patients has two files: if any{other} was imaged twice, {named} names images "
+        "or studies, and nothing keeps patients whole"
+    )
+
+
 def _patient_warnings(
-    spec: FilesSpec, listing: FileListing, groups: tuple[str, ...], patients: frozenset[str], several: int
+    spec: FilesSpec, listing: FileListing, groups: tuple[str, ...], patients: frozenset[str], doubt: str
 ) -> tuple[str, ...]:
-    """Return clauses on unknown patients and on ids that hardly two files share."""
-    found = []
-    if few_have_several(several, len(patients)):
-        column, pattern = spec.files.patient_column, spec.files.group_pattern
-        named = f"the column '{column}'" if column else "group_pattern" if pattern else "the header"
-        few, other = (f"only {several:,}", " other") if several else ("none", "")
-        found.append(
-            f"{few} of {len(patients):,} patients has two files: if any{other} was imaged twice, {named} "
-            "names images or studies, and nothing keeps patients whole"
-        )
+    """Return clauses on unknown patients, and on doubtful ones."""
+    found = [doubt] if doubt else []
     if studies := sum(bool(group) and group not in patients for group in groups):
         found.append(
             f"of {studies:,} images only the study or series is known: those of one patient may be parted"

@@ -16,7 +16,7 @@ from ....tasks.images.bit_depth import Levels, to_uint8
 from ....tasks.images.perceptual_hash import BLANK, SMALLEST_HASHED, perceptual_hashes
 from ....tasks.pseudonymize import NO_GROUP
 from ....tasks.task import SPLITS, DataLocations, Split, Task
-from ...overlap.exact import Digests, equal_groups, image_digests
+from ...overlap.exact import ONE_VALUE, Digests, equal_groups, image_digests
 from ...overlap.groups import known_groups, patients_known, shared_groups
 from ...run.planner import stored_size
 from ...schema.request import RunConfig
@@ -86,11 +86,14 @@ def leakage_of(task: str, size: int, data: str, loaded: Mapping[str, Split], pai
         )
     marks = {name: image_digests(split.images) for name, split in splits.items()}  # in full depth
     images = {name: _eight_bits(split.images) for name, split in splits.items()}
-    hashes = {name: perceptual_hashes(each) for name, each in images.items()}
+    hashes = {
+        name: np.where(marks[name] == ONE_VALUE, BLANK, perceptual_hashes(each)).astype(np.uint64)
+        for name, each in images.items()
+    }
     looks = SplitThumbnails(
         splits, images, hashes, marks, {name: thumbnails(each) for name, each in images.items()}
     )
-    constant, blank = _empty_images(splits, hashes)
+    constant, blank = _empty_images(marks, hashes)
     drawn = draw_rows(_independent_units(splits, marks))
     found = LeakageAudit(
         task=task,
@@ -119,7 +122,7 @@ def _eight_bits(images: Levels) -> NDArray[np.uint8]:
 
 
 def _empty_images(
-    splits: Mapping[str, Split], hashes: Mapping[str, _Hashes]
+    marks: Mapping[str, Digests], hashes: Mapping[str, _Hashes]
 ) -> tuple[dict[str, _Rows], dict[str, _Rows]]:
     """Return (constant, noise): the rows of constant images and of images of pure noise.
 
@@ -127,11 +130,9 @@ def _empty_images(
     """
     constant: dict[str, _Rows] = {}
     blank: dict[str, _Rows] = {}
-    for name, split in splits.items():
-        rows = np.flatnonzero(hashes[name] == BLANK)  # which constant images are, too
-        flat = [int(row) for row in rows if np.ptp(split.images[row]) == 0]
-        constant[name] = tuple(flat)
-        blank[name] = tuple(int(row) for row in rows if int(row) not in set(flat))
+    for name, mine in marks.items():
+        constant[name] = tuple(np.flatnonzero(mine == ONE_VALUE).tolist())
+        blank[name] = tuple(np.flatnonzero((hashes[name] == BLANK) & (mine != ONE_VALUE)).tolist())
     return {name: rows for name, rows in constant.items() if rows}, {n: r for n, r in blank.items() if r}
 
 

@@ -45,7 +45,9 @@ def _list_decisions(draft: "from_files.card_draft.CardDraft") -> list[tuple[str,
     """List what was decided, each with the keys of the card that change it, or "" where it says so itself."""
     files, classes = draft.content["files"], draft.content["classes"]
     found = [(each.decision, each.change) for each in draft.choices if each.key != "patient_column"]
-    found += [(clause, "") for clause in draft.splits]
+    found += _column_roles(draft)
+    change = "split_column in [files] (without it splits are made)" if "split_column" in files else ""
+    found += [(clause, "" if at else change) for at, clause in enumerate(draft.splits)]
     if draft.content["kind"] == "multiclass" and from_files.label_words.are_grades(classes):
         found.append(("the classes are numbers without an order", 'kind (if they are grades, say "ordinal")'))
     if not files.keys() & {"patient_column", "study_column"}:
@@ -53,11 +55,23 @@ def _list_decisions(draft: "from_files.card_draft.CardDraft") -> list[tuple[str,
         perhaps = f", or patient_column, if it is {' or '.join(patients)}" if patients else ""
         found.append(
             (
-                "no column of patients, so that those of DICOM headers are used",
+                "no column of patients: DICOM headers name them, each other file counts as a patient",
                 f"group_pattern in [files]{perhaps}",
             )
         )
     return [*found, *((clause, "") for clause in (draft.color_note, draft.patient_doubt) if clause)]
+
+
+def _column_roles(draft: "from_files.card_draft.CardDraft") -> list[tuple[str, str]]:
+    """Say what columns of the table were taken for, without a label column that is a choice."""
+    files = draft.content["files"]
+    label = "" if draft.options("label_column") else files.get("label_column")
+    found = [("the label", label), ("the patient", files.get("patient_column"))]
+    found += [("the study", files.get("study_column"))]
+    found += [("a subgroup", name) for name in draft.content.get("subgroups", ())]
+    roles = [f"{role} ('{name}')" for role, name in found if name]
+    keys = "label_column, patient_column or study_column in [files], or subgroups"
+    return [(f"columns give {', '.join(roles)}", keys)] if roles else []
 
 
 def validate_command(values: ParsedValues) -> int:

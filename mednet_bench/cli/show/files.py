@@ -21,7 +21,6 @@ from ...tasks.from_files.source import FilesSource
 from ...tasks.from_files.split import missing_classes
 from ...tasks.images.bit_depth import to_uint8
 from ...tasks.local_cards import local_task
-from ...tasks.patients import few_have_several
 from ...tasks.subgroups import check_subgroups
 from ...tasks.task import SPLITS, Split, Task
 
@@ -122,7 +121,7 @@ def _preparation_facts(manifest: PreparedManifest, empty: list[str]) -> str:
 def _format_patients(manifest: PreparedManifest) -> str:
     """Count the known patients; studies are not patients, and ids used once show nothing."""
     text = f"{manifest.patients:,} known, {manifest.several:,} with several files"
-    if few_have_several(manifest.several, manifest.patients):
+    if manifest.doubtful:
         each = f"only {manifest.several:,} with several files" if manifest.several else "each with one file"
         text = f"{manifest.patients:,} named, {each}"
     if not manifest.patients:

@@ -58,9 +58,21 @@ def test_copies_are_counted_once_and_dropped(
     assert len(data) == 3 and "md5:1" in data and "md5:1, without copies in test" in data
 
 
+def test_images_of_one_value_are_no_copies(
+    clean: Splits, task: Task, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MEDNET_BENCH_CACHE", str(tmp_path))
+    even = np.full((64, 64), 90, np.uint8)
+    even[:10] = even[-10:] = 0  # a letterbox
+    splits = {name: changed(clean, name, [0, 1], even)[name] for name in clean}
+    found = copies_in(task, splits, "test:1")
+    assert not found.copies.sentence and without_copies(task, splits, found, "test")["test"] is splits["test"]
+
+
 def drawn(labels: dict[int, object]) -> Split:
-    """Images of one value each, by value: equal values in two splits are copies."""
+    """Images of one value but in a corner, by value: equal values in two splits are copies."""
     images = np.stack([np.full((8, 8), value, np.uint8) for value in labels])
+    images[:, 0, 0] = 255
     return Split(images, np.array([*labels.values()], np.int64))
 
 

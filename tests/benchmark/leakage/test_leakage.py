@@ -149,6 +149,40 @@ def test_images_that_show_nothing_are_listed(clean: Splits) -> None:
     ] * 2
 
 
+def letterboxed(levels: object, bars: tuple[int, int], across: bool = False) -> np.ndarray:
+    image = np.zeros((64, 64), np.uint8)
+    image[bars[0] : 64 - bars[1]] = levels
+    return image.T if across else image
+
+
+SHOWS_NOTHING = {
+    "white": letterboxed(255, (0, 0)),
+    "bars above and below": letterboxed(90, (8, 9)),
+    "bars beside": letterboxed(90, (12, 12), across=True),
+}
+SHOWS_SOMETHING = {
+    "a band that is not centered": letterboxed(90, (8, 20)),
+    "a line": letterboxed(np.where(np.arange(64) == 30, 91, 90), (8, 8)),
+    "a disc": letterboxed(90 * (np.hypot(*np.ogrid[-32:32, -32:32]) < 20), (0, 0)),
+}
+
+
+@pytest.mark.parametrize("what", [*SHOWS_NOTHING, *SHOWS_SOMETHING])
+def test_images_of_one_value_are_counted_as_such_and_are_no_copies(clean: Splits, what: str) -> None:
+    """A window or an export that fails empties many images alike, of other patients and classes."""
+    image = {**SHOWS_NOTHING, **SHOWS_SOMETHING}[what]
+    splits = {name: changed(clean, name, [0, 1], image)[name] for name in clean}
+    found = audited(splits)
+    if what in SHOWS_SOMETHING:
+        assert len(found.crossing) == 1 and found.leaks and not found.constant
+        return
+    assert found.constant == dict.fromkeys(clean, (0, 1))
+    assert (found.exact, found.leaks) == ((), ()) and not any(
+        match.row < 2 for near in found.near for match in near.matches
+    )
+    assert "LEAK" not in leakage_text(found) and "one single value" in leakage_text(found)
+
+
 def test_one_class_and_tiny_sets_give_reasons(clean: Splits) -> None:
     few = {name: Split(part.images[:4], np.zeros(4, np.int64)) for name, part in clean.items()}
     found = audited(few)

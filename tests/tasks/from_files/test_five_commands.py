@@ -69,6 +69,19 @@ def excel(scans: Path) -> None:
     book.save(scans / "list.xlsx")
 
 
+def dicoms(scans: Path) -> None:
+    """Write an export of an archive below class folders: files without suffix, two of each patient."""
+    from dicoms import write
+
+    for number in range(COUNT):
+        patient = number // 2
+        place = scans / ("healthy", "ill")[patient % 2] / f"P{patient}" / "S1"
+        place.mkdir(parents=True, exist_ok=True)
+        values = levels(2 * number + patient % 2).astype(np.int16)
+        write(place / f"IM{number:06}", values, PatientID=f"P{patient}", StudyInstanceUID=f"1.2.{patient}")
+        (place / "DICOMDIR").write_bytes(b"an index")
+
+
 def bids(scans: Path) -> None:
     lines = ["participant_id\tgroup"]
     for number in range(COUNT // 2):
@@ -85,6 +98,11 @@ FORMS: dict[str, tuple[Callable[[Path], None], str, str]] = {
     "train and test folders": (split_folders, r"images +\d+ +\d+ +12\n", "as the names of the folders say"),
     "ids": (ids, r"No .*\nYes ", r"patients +20 known"),
     "excel": (excel, r"fluid .*\nnodule ", "multilabel"),
+    "dicom folders": (
+        dicoms,
+        r"patients +20 known, 20 with several files",
+        r"none, known of 40 of 40 images",
+    ),
     "bids": (bids, r"control .*\npatient ", r"images +60 at 24 px"),
 }
 

@@ -84,7 +84,7 @@ def test_accepting_every_default_equals_a_run_without_a_terminal(folder: Path) -
     assert agreed == drafted and "[" not in silent.replace("[files]", "")
     words = "decision: the label is taken from 'view'; change: edit label_column in [files] (finding, chart)"
     assert words in silent
-    assert "patient_column, if it is chart" in silent
+    assert "patient_column, if it is chart" in silent and "columns give" not in silent
     assert "not known, please fill in: modality, license" in silent
 
 
@@ -97,6 +97,8 @@ def test_a_measurement_is_no_patient_and_a_usual_name_leaves_no_doubt(folder: Pa
     found = draft_card(folder)
     assert found.options("label_column") == found.options("patient_column") == ()
     assert found.content["files"]["patient_column"] == "Patient ID"
+    said, _ = asked(folder, None)
+    assert "decision: columns give the label ('Diagnosis'), the patient ('Patient ID'); " in said
 
 
 def test_columns_of_0_and_1_are_classes_of_which_an_image_has_several(folder: Path) -> None:

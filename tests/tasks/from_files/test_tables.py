@@ -11,6 +11,7 @@ import pytest
 import tomli_w
 from PIL import Image
 
+from mednet_bench.cli.show.files import validate_card
 from mednet_bench.core.errors import UserError
 from mednet_bench.tasks.from_files.card_draft import CardDraft, DraftAnswers, draft_card
 from mednet_bench.tasks.from_files.find import list_task_files
@@ -18,6 +19,7 @@ from mednet_bench.tasks.from_files.label_words import LabelReader, find_separato
 from mednet_bench.tasks.from_files.listing import FileListing
 from mednet_bench.tasks.from_files.source import FilesSource
 from mednet_bench.tasks.local_cards import local_task
+from mednet_bench.tasks.task import DataLocations
 
 SECRET = "MUSTERMANN"
 COUNT = 20
@@ -240,6 +242,24 @@ def test_tables_of_one_form_are_appended_and_their_names_are_splits(tmp_path: Pa
     assert found.places[0].endswith("train_labels.csv, line 2")
 
 
+def test_a_table_is_named_from_its_folder_or_from_here(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ward = ward_of(tmp_path / "ward", "a{}.png", "a{}.png")
+    (tmp_path / "list.csv").write_text((ward / "list.csv").read_text())
+    monkeypatch.chdir(tmp_path)
+    for name in ("list.csv", "ward/list.csv", str(ward / "list.csv"), "./../ward/list.csv"):
+        draft = draft_card(Path("ward"), DraftAnswers(tables=(name,)))
+        assert draft.content["files"]["table"] == "list.csv", name
+    for name, words in (
+        ("../list.csv", "lies outside of ward: copy it there"),
+        (str(tmp_path / "list.csv"), "lies outside of ward: copy it there"),
+        ("lists.csv", "There is no table ward/lists.csv: correct --table, a file in ward"),
+    ):
+        with pytest.raises(UserError, match=words):
+            draft_card(Path("ward"), DraftAnswers(tables=(name,)))
+
+
 def test_tables_with_a_common_column_are_joined(tmp_path: Path) -> None:
     ward = tmp_path / "ward"
     for number in range(COUNT):
@@ -341,6 +361,24 @@ def test_bids_takes_its_participants(tmp_path: Path, ids: str) -> None:
     other = next(each for each in draft.options("path_pattern") if "T2w" in each)
     again = listed(ward, draft_card(ward, DraftAnswers(chosen={"path_pattern": other})))
     assert all(path.endswith("_T2w.png") for path in again.paths)
+
+
+@pytest.mark.parametrize("column", ["participant_id", "patient"])
+def test_one_file_for_each_participant_is_no_reason_to_warn(tmp_path: Path, column: str) -> None:
+    """A row that takes all files of a patient leaves nothing to doubt, other than a column of its own."""
+    ward = bids(tmp_path / "ward", ["T1w"])
+    table = ward / "participants.tsv"
+    head, *rows = table.read_text().splitlines()
+    table.write_text("\n".join([f"{head}\tpatient", *[f"{row}\tP{n}" for n, row in enumerate(rows)]]))
+    content = draft_card(ward).content
+    card = ward / "ward.toml"
+    card.write_text(tomli_w.dumps({**content, "files": {**content["files"], "patient_column": column}}))
+    said = validate_card(card, 16, 1, tmp_path / "check")
+    certain = column == "participant_id"
+    assert ("20 known, 0 with several files" in said, "has two files" in said) == (certain, not certain)
+    splits = local_task(card).source.load(16, DataLocations())
+    known = [split.patient_known.all() for split in splits.values() if split.patient_known is not None]
+    assert known == [certain] * 3
 
 
 def test_a_row_per_patient_takes_all_images_of_the_folder(tmp_path: Path) -> None:
