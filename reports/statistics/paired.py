@@ -167,7 +167,7 @@ def paired_difference(
         test_variance=test,
         test_freedom=satterthwaite_dof(influences.mean(axis=0)),
         seed_variance=float(differences.var(ddof=1) / seeds) if seeds > 1 else math.nan,
-        shared_variance=test - noise,
+        shared_variance=test if cross_validated else test - noise,
         repeated_noise=noise if cross_validated else 0.0,
     )
 
@@ -192,8 +192,8 @@ def overlap_variance(influences: _Floats) -> float:
     more than the influences as test images show: the training sets overlap, and no estimate from the scores
     alone is unbiased (Nadeau & Bengio 2003, Machine Learning 52:239; Bengio & Grandvalet 2004, JMLR 5:1089).
     If image i does to the score of j what j does to that of i, every pair counts twice, and so does the
-    variance of one repeat (`OVERLAP_FACTOR`), which is an upper bound for the mean of several. A heuristic;
-    docs/calibration.md compares it with other corrections.
+    variance of one repeat (`OVERLAP_FACTOR`), which is an upper bound for the mean of several, however
+    many. A heuristic; docs/calibration.md compares it with other corrections.
 
     Args:
         influences: [repeats, units], as test images.

@@ -159,6 +159,20 @@ def test_of_a_few_patients_two_inits_are_not_called_equivalent(
     assert found.has("few-groups") == (verdict == UNDECIDED)
 
 
+def test_nor_where_the_images_of_a_class_are_of_a_few_patients(tmp_path: Path) -> None:
+    labels = np.arange(300) % 2
+    groups = np.where(labels == 1, np.arange(300) % 8 // 2, np.arange(300))  # four patients, and 150
+
+    def change(record: Record, store: RecordStore) -> Record:
+        seed = record.cell.seed + 10 * (record.cell.init == "rival")
+        return predicted(record, store, labels, of_skill(labels, seed), groups)
+
+    (found,) = compute_verdicts(rewritten(tmp_path, change))
+    assert found.verdict == UNDECIDED and not found.barred
+    (reason,) = [flag.reason for flag in found.flags if flag.name == "few-groups"]
+    assert reason == "the test images of one side of a class are of only 4 groups"
+
+
 def test_a_training_that_is_far_off_is_named_with_its_seed(tmp_path: Path) -> None:
     labels = np.arange(300) % 2
 
