@@ -18,6 +18,7 @@ from ..statistics.influence import (
     truth_of,
 )
 from ..statistics.metric_influence import JUDGED_METRICS, JudgedMetric, decided_sides
+from ..statistics.verdict_terms import LEAST_GROUPS
 from .report_input import LeaderboardRow, ReportInput
 
 
@@ -136,11 +137,12 @@ def _row_evidence(results: ReportInput, row: LeaderboardRow, members: Sequence[R
         rarer = fewest if first.groups is None else fewest_groups_of_a_side(judged, first.groups)
     if groups == 1 and not by_class:
         return ScoreEvidence(problem="all test images are of one group: their error is unknown")
-    if by_class and any(_has_one_group_side(judged, read) for read in stored):
+    few = min(_fewest_groups(judged, read) for read in stored) if by_class else LEAST_GROUPS
+    few = few if of_images or row.folds else min(few, fewest)
+    if few < (2 if row.folds else LEAST_GROUPS):
         where = f"in one of {row.folds} folds " if row.folds else ""
-        return ScoreEvidence(
-            problem=f"{where}all test images of a class are of one group: their error is unknown"
-        )
+        of = "one group" if few == 1 else f"{few} groups"
+        return ScoreEvidence(problem=f"{where}all test images of a class are of {of}: their error is unknown")
     return ScoreEvidence(
         seeds=row.seeds,
         values=values,
@@ -163,13 +165,13 @@ def stacked_folds(stored: Sequence["StoredPredictions"]) -> NDArray[np.int64] | 
     return np.stack(folds) if folds else None
 
 
-def _has_one_group_side(truth: NDArray[np.bool_], read: "StoredPredictions") -> bool:
-    """Whether all positives or all negatives of a class are of one group, in any fold."""
+def _fewest_groups(truth: NDArray[np.bool_], read: "StoredPredictions") -> int:
+    """Return the groups of the positives or negatives of a class, the fewest of any fold."""
     if read.groups is None:
-        return False
+        return LEAST_GROUPS
     folds = np.zeros(len(truth), dtype=int) if read.folds is None else read.folds
     parts = (folds == fold for fold in np.unique(folds))
-    return any(fewest_groups_of_a_side(truth[part], read.groups[part]) < 2 for part in parts)
+    return min(fewest_groups_of_a_side(truth[part], read.groups[part]) for part in parts)
 
 
 def _majority(truth: NDArray[np.bool_], kind: str) -> float:

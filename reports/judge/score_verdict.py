@@ -28,6 +28,7 @@ from ..statistics.verdict_terms import (
     EQUIVALENT,
     FEW_TEST,
     HEADROOM,
+    LEAST_GROUPS,
     UNDECIDED,
     WORSE,
     DoubtFlag,
@@ -234,8 +235,9 @@ def _obstacle(pair: PairedScores, paired: PairedDifference) -> str:
         return "a class has a single test image, so that the error of the metric is not known"
     if pair.groups is not None and pair.n_groups < 2:
         return "all test images are of one group: the error is not known"
-    if pair.groups is not None and by_class and pair.fewest_groups < 2:
-        return "all test images of a class are of one group: the error is not known"
+    if pair.groups is not None and by_class and (few := pair.fewest_groups) < LEAST_GROUPS:
+        of = "one group" if few == 1 else f"{few} groups"
+        return f"all test images of a class are of {of}: the error is not known"
     if paired.test_variance == 0:
         return "no test image shows an error, so that the error of the difference is not known"
     n = len(pair.truth)
