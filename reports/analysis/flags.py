@@ -9,7 +9,7 @@ from ...benchmark.audits.leakage.outcome import LeakageAudit
 from ...benchmark.schema.records import PRIMARY_METRIC, Record
 from ..statistics.paired import CEILING
 from ..statistics.uneven_seeds import uneven_seeds_reason
-from ..statistics.verdict_terms import CHANCE_AUC, FEW_GROUPS, FEW_TEST, HEADROOM, DoubtFlag
+from ..statistics.verdict_terms import CHANCE_AUC, FEW_TEST, HEADROOM, DoubtFlag, few_groups_reason
 from .influence_input import ScoreEvidence
 from .report_input import LeaderboardRow, ReportInput
 
@@ -219,8 +219,8 @@ def few_images_flags(a: ComparisonSide, b: ComparisonSide) -> Iterator[DoubtFlag
     if 0 < (fewest := a.evidence.fewest if by_class else a.evidence.n_test) < FEW_TEST:
         few = "a class has only" if by_class else "there are only"
         yield DoubtFlag("few-test", f"{few} {fewest} test images")
-    if 0 < a.evidence.groups < FEW_GROUPS:
-        yield DoubtFlag("few-groups", f"the test images are of only {a.evidence.groups} groups")
+    if reason := few_groups_reason(a.evidence.groups, a.evidence.fewest_groups):
+        yield DoubtFlag("few-groups", reason)
 
 
 def labels_unused_flags(a: ComparisonSide, b: ComparisonSide) -> Iterator[DoubtFlag]:

@@ -14,10 +14,11 @@ from ...benchmark.training.patient_level import aggregate_by_patient
 from ..statistics.cross_validation import average_over_folds
 from ..statistics.influence import (
     _Floats,
-    has_one_group_side,
+    fewest_groups_of_a_side,
     truth_of,
 )
 from ..statistics.metric_influence import JUDGED_METRICS, JudgedMetric, decided_sides
+from ..statistics.verdict_terms import LEAST_GROUPS
 from .report_input import LeaderboardRow, ReportInput
 
 
@@ -34,6 +35,7 @@ class ScoreEvidence:
         groups: number of patients, smears or lesions of the test images; 0 if unknown.
         fewest: test images of the rarest class (multilabel: of the rarer side of a label); half of all where
             classes do not matter to the metric.
+        fewest_groups: groups on the rarer side of a class, of all where classes do not matter; 0 if unknown.
         majority: accuracy of always predicting the most frequent class.
         problem: why there are no scores, or "".
         metric: name of the metric.
@@ -49,6 +51,7 @@ class ScoreEvidence:
     n_test: int = 0
     groups: int = 0
     fewest: int = 0
+    fewest_groups: int = 0
     majority: float = float("nan")
     problem: str = ""
     metric: str = "auc"
@@ -114,7 +117,8 @@ def _row_evidence(results: ReportInput, row: LeaderboardRow, members: Sequence[R
         if measure.needs_probabilities(kind) and ((stacked < 0) | (stacked > 1)).any():
             raise ValueError(f"scores are outside of [0, 1], and {measure.title} needs probabilities")
         compute = partial(measure.compute, kind)
-        values, influence = average_over_folds(compute, truth, stacked, stacked_folds(stored), first.groups)
+        folds = stacked_folds(stored)
+        values, influence = average_over_folds(compute, truth, stacked, folds, first.groups, by_class)
     except ValueError as error:  # such as predictions of different shapes
         return ScoreEvidence(problem=str(error))
     recorded = np.array([record.metrics.get(metric) for record in members], dtype=float)
@@ -128,13 +132,17 @@ def _row_evidence(results: ReportInput, row: LeaderboardRow, members: Sequence[R
         return ScoreEvidence(problem=single)
     groups = 0 if first.groups is None else len(np.unique(first.groups))
     groups = groups if of_images else len(truth)
+    rarer = groups
+    if by_class and groups:
+        rarer = fewest if first.groups is None else fewest_groups_of_a_side(judged, first.groups)
     if groups == 1 and not by_class:
         return ScoreEvidence(problem="all test images are of one group: their error is unknown")
-    if by_class and any(_has_one_group_side(judged, read) for read in stored):
+    few = min(_fewest_groups(judged, read) for read in stored) if by_class else LEAST_GROUPS
+    few = few if of_images or row.folds else min(few, fewest)
+    if few < (2 if row.folds else LEAST_GROUPS):
         where = f"in one of {row.folds} folds " if row.folds else ""
-        return ScoreEvidence(
-            problem=f"{where}all test images of a class are of one group: their error is unknown"
-        )
+        of = "one group" if few == 1 else f"{few} groups"
+        return ScoreEvidence(problem=f"{where}all test images of a class are of {of}: their error is unknown")
     return ScoreEvidence(
         seeds=row.seeds,
         values=values,
@@ -143,6 +151,7 @@ def _row_evidence(results: ReportInput, row: LeaderboardRow, members: Sequence[R
         n_test=len(truth),
         groups=groups,
         fewest=fewest,
+        fewest_groups=rarer,
         majority=_majority(truth, kind),
         kind=kind,
         sides=decided_sides(kind, truth, stacked) if metric == "balanced_accuracy" else (),
@@ -156,12 +165,13 @@ def stacked_folds(stored: Sequence["StoredPredictions"]) -> NDArray[np.int64] | 
     return np.stack(folds) if folds else None
 
 
-def _has_one_group_side(truth: NDArray[np.bool_], read: "StoredPredictions") -> bool:
-    """Whether all positives or all negatives of a class are of one group, in any fold."""
+def _fewest_groups(truth: NDArray[np.bool_], read: "StoredPredictions") -> int:
+    """Return the groups of the positives or negatives of a class, the fewest of any fold."""
     if read.groups is None:
-        return False
+        return LEAST_GROUPS
     folds = np.zeros(len(truth), dtype=int) if read.folds is None else read.folds
-    return any(has_one_group_side(truth[folds == f], read.groups[folds == f]) for f in np.unique(folds))
+    parts = (folds == fold for fold in np.unique(folds))
+    return min(fewest_groups_of_a_side(truth[part], read.groups[part]) for part in parts)
 
 
 def _majority(truth: NDArray[np.bool_], kind: str) -> float:

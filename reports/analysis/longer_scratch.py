@@ -16,6 +16,7 @@ class LongerGain:
     Attributes:
         gain: mean over the seeds that have a control, against the row's own cells.
         factor: of the passes.
+        by: " by image" where the verdict is by patient, else "".
     """
 
     init: str
@@ -23,6 +24,7 @@ class LongerGain:
     factor: float
     seeds: tuple[int, ...]
     measure: JudgedMetric
+    by: str = ""
 
     def flag(self, winner: str, difference: float, interval: tuple[float, float]) -> DoubtFlag:
         """Return whether the verdict that `winner` is better survives.
@@ -32,7 +34,7 @@ class LongerGain:
         better = -self.gain if self.measure.lower_is_better else self.gain
         survives = abs(difference) - better > (interval[1] - interval[0]) / 2
         counted = f"seed{'s' if len(self.seeds) > 1 else ''} {', '.join(map(str, self.seeds))}"
-        change = f"change the {self.measure.title} of {self.init} by {self.gain:+.3f} ({counted})"
+        change = f"change the {self.measure.title}{self.by} of {self.init} by {self.gain:+.3f} ({counted})"
         longer = f"{self.factor:g} times the passes {change}"
         if survives:
             return DoubtFlag("beats-longer-scratch", f"{longer}: {winner} is still better")
@@ -57,5 +59,6 @@ def longer_gains(results: ReportInput) -> dict[LeaderboardRow, LongerGain]:
                 gained[record.cell.seed], factor = after - before, control.cell.longer or 0.0
         if gained:
             gain = float(np.mean([*gained.values()]))
-            found[row] = LongerGain(row.init, gain, factor, tuple(gained), JUDGED_METRICS[metric])
+            by = " by image" if results.unit == "patient" else ""  # records have no others
+            found[row] = LongerGain(row.init, gain, factor, tuple(gained), JUDGED_METRICS[metric], by)
     return found

@@ -67,7 +67,8 @@ def find_single_difference(one: NamedFacts, other: NamedFacts) -> FactDifference
     """Return the only stated fact in which two inits differ; None if there is none, or more than one.
 
     Other data sets come with another number of images, and an input specification belongs to its weights:
-    both are listed in `besides`, not counted. An unknown objective, or unknown data sets, give None.
+    both are listed in `besides`, not counted. An unknown objective, or unknown data sets, give None. A start
+    that is not stated counts as random weights, and is listed in `unsure`.
     """
     fact = _single_fact(one, other)
     if not fact:
@@ -99,7 +100,17 @@ def _single_fact(one: NamedFacts, other: NamedFacts) -> str:
     differing = [fact for fact, value in COMPARED.items() if value(a) != value(b)]
     if CORPUS not in differing and _images_differ(a, b):  # other data sets have other numbers of images
         differing.append(IMAGES)
-    return differing[0] if len(differing) == 1 else ""
+    return differing[0] if len(differing) == 1 and _are_declared(a, b, differing[0]) else ""
+
+
+def _are_declared(a: InitFacts, b: InitFacts, fact: str) -> bool:
+    """Whether the declared data sets show that they are other ones, or else the same.
+
+    The undeclared images of two inits may be the same, or not.
+    """
+    if fact == CORPUS:
+        return set(a.corpora) - {UNDECLARED} != set(b.corpora) - {UNDECLARED}
+    return UNDECLARED not in a.corpora
 
 
 def _is_stated(facts: InitFacts) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
-from ..analysis.flags import CHANCE_AUC, FEW_GROUPS, FEW_PER_CLASS, FEW_TEST, leaks, mean_auc
+from ..analysis.flags import CHANCE_AUC, FEW_PER_CLASS, FEW_TEST, leaks, mean_auc
 from ..analysis.influence_input import score_evidence
 from ..analysis.report_input import LeaderboardRow, ReportInput, visible_fields
 from ..analysis.verdicts import compute_verdicts
@@ -13,6 +13,7 @@ from ..elements.format import count_noun, join_words
 from ..elements.pictures import INK, draw_panel, report_style
 from ..elements.section import Figure, ReportAnswer
 from ..elements.verdict_format import flagged_text, range_with_noun, refusals
+from ..statistics.verdict_terms import FEW_GROUPS
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -76,7 +77,9 @@ def _checks(results: ReportInput) -> dict[str, Callable[[LeaderboardRow], bool]]
         "failed or missing seeds": lambda row: visible_fields(row) in lost,
         "undefined scores": has_undefined_score,
         f"fewer than {FEW_TEST} test images of a class": lambda row: 0 < known[row].fewest < FEW_TEST,
-        f"test images of fewer than {FEW_GROUPS} groups": lambda row: 0 < known[row].groups < FEW_GROUPS,
+        f"test images of fewer than {FEW_GROUPS} groups in a class": lambda row: (
+            0 < known[row].fewest_groups < FEW_GROUPS
+        ),
         f"fewer than {FEW_PER_CLASS} training images of a class": rare,
         "a perfect score": lambda row: 1 in known[row].values,
         "an AUC below chance": lambda row: mean_auc(row) < CHANCE_AUC,

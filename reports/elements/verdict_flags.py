@@ -39,8 +39,8 @@ MEANINGS = {
     "still-improving": "an init was best at its last validation: longer training might do better",
     "few-train": "a class has so few training images that chance decides",
     "few-test": "a class has so few test images that chance decides; never called equivalent",
-    "few-groups": "the test images are of so few patients, smears or lesions that chance decides; never "
-    "called equivalent",
+    "few-groups": "the test images, or those of a class, are of so few patients, smears or lesions that "
+    "chance decides; never called equivalent",
     "no-disagreement": "balanced accuracy: the two agree on all test images of a small class, whose error is "
     "then taken as 0; never called equivalent",
     "scratch-short": "better than random weights, but not shown to be when these are trained longer",

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..statistics.estimand import FIXED
-from ..statistics.influence import has_one_group_side, sum_within_groups
+from ..statistics.influence import fewest_groups_of_a_side, sum_within_groups
 from ..statistics.metric_influence import JUDGED_METRICS, JudgedMetric, agreement_reason, decided_sides
 from ..statistics.multiplicity import adjust_by_bh
 from ..statistics.paired import (
@@ -26,13 +26,14 @@ from ..statistics.verdict_terms import (
     BETTER,
     CHANCE_AUC,
     EQUIVALENT,
-    FEW_GROUPS,
     FEW_TEST,
     HEADROOM,
+    LEAST_GROUPS,
     UNDECIDED,
     WORSE,
     DoubtFlag,
     equivalence_level,
+    few_groups_reason,
     too_few_images_reason,
 )
 
@@ -80,6 +81,13 @@ class PairedScores:
     def n_groups(self) -> int:
         """Number of groups; 0 without."""
         return 0 if self.groups is None else len(np.unique(self.groups))
+
+    @property
+    def fewest_groups(self) -> int:
+        """Number of groups of the rarer side of a class; of all where classes do not matter."""
+        if self.groups is None or not self.measure.needs_every_class:
+            return self.n_groups
+        return fewest_groups_of_a_side(self.truth, self.groups)
 
 
 @dataclass(frozen=True, repr=False)
@@ -162,7 +170,8 @@ def judge_pairs(pairs: Mapping[str, PairedScores]) -> dict[str, ScoreVerdict]:
 def _measure_pair(pair: PairedScores) -> ScoreVerdict:
     metric = pair.measure
     (values_a, of_a), (values_b, of_b) = (metric.compute(pair.kind, pair.truth, s) for s in (pair.a, pair.b))
-    paired = paired_difference(values_a - values_b, sum_within_groups(of_a - of_b, pair.groups))
+    sides = pair.truth if metric.needs_every_class else None
+    paired = paired_difference(values_a - values_b, sum_within_groups(of_a - of_b, pair.groups, sides))
     if len(pair.a) == 1:  # there are no other trainings to draw
         paired = replace(paired, seed_variance=0.0)
     flags = (*pair.flags, *_flags_of(pair, values_a, values_b))
@@ -226,8 +235,9 @@ def _obstacle(pair: PairedScores, paired: PairedDifference) -> str:
         return "a class has a single test image, so that the error of the metric is not known"
     if pair.groups is not None and pair.n_groups < 2:
         return "all test images are of one group: the error is not known"
-    if pair.groups is not None and by_class and has_one_group_side(pair.truth, pair.groups):
-        return "all test images of a class are of one group: the error is not known"
+    if pair.groups is not None and by_class and (few := pair.fewest_groups) < LEAST_GROUPS:
+        of = "one group" if few == 1 else f"{few} groups"
+        return f"all test images of a class are of {of}: the error is not known"
     if paired.test_variance == 0:
         return "no test image shows an error, so that the error of the difference is not known"
     n = len(pair.truth)
@@ -246,8 +256,8 @@ def _flags_of(pair: PairedScores, a: NDArray[np.float64], b: NDArray[np.float64]
     if pair.fewest < FEW_TEST:
         few = "a class has only " if pair.measure.needs_every_class else "there are only "
         yield DoubtFlag("few-test", f"{few}{pair.fewest} test images")
-    if 0 < pair.n_groups < FEW_GROUPS:
-        yield DoubtFlag("few-groups", f"the test images are of only {pair.n_groups} groups")
+    if reason := few_groups_reason(pair.n_groups, pair.fewest_groups):
+        yield DoubtFlag("few-groups", reason)
     if pair.metric == "balanced_accuracy":
         of_a, of_b = (decided_sides(pair.kind, pair.truth, scores) for scores in (pair.a, pair.b))
         if reason := agreement_reason(of_a, of_b, pair.margin):

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from ...benchmark.training.thresholds import YOUDEN
 from ..analysis.clinical import CURVE, MOST_LINES, ClinicalLine, clinical_lines
+from ..analysis.flags import leaks_by_row
 from ..analysis.report_input import ReportInput
 from ..elements.format import (
     GENERATED,
@@ -13,6 +14,7 @@ from ..elements.format import (
     format_labels,
     format_number,
     format_percent,
+    init_entry,
     task_entry,
     varying_columns,
 )
@@ -66,17 +68,25 @@ def _lead(results: ReportInput, lines: Sequence[ClinicalLine], called: int) -> t
         share = f"{stated} (of other than binary tasks to {share})"
     return (
         "One class against the rest (of a binary task the second), mean over seeds. The unit is an image, "
-        "or a patient with one score, as in By patient. Intervals: 95 % bootstrap of patients (images where "
-        "none are known), about other patients and these trained networks, not other trainings; for 0 and 1 "
-        "without a single exception that of Clopper and Pearson; none where a fixed sensitivity or "
-        "specificity lets fewer than two patients of a fold be wrong.",
+        "or a patient with one score, as in By patient. Intervals: 95 % by a bootstrap of patients (images "
+        "where none are known), about other patients and these trained networks, not other trainings, and "
+        "not corrected for their number; none where a fixed sensitivity or specificity lets fewer than two "
+        "patients of a fold be wrong.",
         "The first table reads the ROC curve of the test set. The others use thresholds that were chosen on "
         "the validation labels of each cell, as in use: the first of them by the highest sensitivity plus "
         "specificity (Youden), the collapsed one to reach a sensitivity or specificity. PPV and NPV apply to "
         f"{share}; report --prevalence states another.",
+        *_leaks(results, lines),
         *((NO_THRESHOLDS,) if called < len(lines) else ()),
         *((f"The first {MOST_LINES} lines are shown.",) if len(lines) == MOST_LINES else ()),
     )
+
+
+def _leaks(results: ReportInput, lines: Sequence[ClinicalLine]) -> list[str]:
+    """Name each test set that the training partly knew, on which all measures are too good."""
+    known = leaks_by_row(results)
+    found = (f"{line.row.task}: {clause}: too good." for line in lines for clause in known[line.row])
+    return list(dict.fromkeys(found))
 
 
 def _head(lines: Sequence[ClinicalLine]) -> tuple[list[TableColumn], list[str]]:
@@ -91,7 +101,7 @@ def _head(lines: Sequence[ClinicalLine]) -> tuple[list[TableColumn], list[str]]:
 def _names(results: ReportInput, line: ClinicalLine, extra: Sequence[str]) -> list[TableEntry]:
     row = line.row
     fields = (getattr(row, field) for field in extra)
-    return [task_entry(results, row.task), line.label, row.init, row.protocol, *fields, line.unit]
+    return [task_entry(results, row.task), line.label, init_entry(row), row.protocol, *fields, line.unit]
 
 
 def _entry(found: Estimate) -> Datum:

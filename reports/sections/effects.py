@@ -50,8 +50,9 @@ def _lead(results: ReportInput, found: Sequence[FactEffect]) -> tuple[str, ...]:
     tested = sum(map(is_tested, found))
     few = f" Fewer than {MEAN_UNITS} independent tasks have no verdict." if tested < len(found) else ""
     return (
-        "Each line compares two inits of one network whose cards state the same facts of the pretraining "
-        f"except one, and lists what differs with it. The difference in {primary_title(results)} is that of "
+        "Each line compares two inits of one network whose cards state no other difference of the "
+        "pretraining than one, and lists what differs with it and what they do not state. "
+        f"The difference in {primary_title(results)} is that of "
         f"the first init minus the second: mean over independent tasks and its 95{NBSP}% interval, as in the "
         "section Over all tasks.",
         "Better and worse: Student's t test over the tasks rejects a mean difference of 0. Equivalent: it "

@@ -16,6 +16,7 @@ def average_over_folds(
     scores: _Floats,
     folds: NDArray[np.int64] | None,
     groups: NDArray[np.generic] | None,
+    by_side: bool = True,
 ) -> tuple[_Floats, _Floats]:
     """Return the mean over folds of a metric per repeat [R], and the influence of each unit [R, units].
 
@@ -29,13 +30,15 @@ def average_over_folds(
         folds: [R, n] fold in which each image was scored; groups are whole within folds. None for one test
             set, which is scored as a whole.
         groups: [n] names of patients or other groups, which are the units; None where images are.
+        by_side: of one test set, groups are counted by side of a class, see `sum_within_groups`; those of a
+            fold are not, since its variance is doubled anyway.
 
     Raises:
         ValueError: `compute` raises it, as where a class is absent from a fold.
     """
     if folds is None:
         values, influence = compute(truth, scores)
-        return values, sum_within_groups(influence, groups)
+        return values, sum_within_groups(influence, groups, truth if by_side else None)
     names = np.arange(len(truth)) if groups is None else groups
     units, place = np.unique(names, return_inverse=True)
     values, influence = np.zeros(len(scores)), np.zeros((len(scores), len(units)))

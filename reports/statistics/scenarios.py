@@ -265,7 +265,7 @@ def _draw_structured(rng: np.random.Generator, kind: str, seeds: int, difference
         labels = groups < 60
         image = np.sqrt(0.5) * (rng.standard_normal(150)[groups] + rng.standard_normal(600))
         auc, influence = auc_influence(labels, draw_two_inits(rng, apart, labels, image))
-        influence = sum_within_groups(influence, groups)
+        influence = sum_within_groups(influence, groups, labels[:, None])
     else:
         columns = 5
         labels = np.arange(600)[:, None] % columns == np.arange(columns)

@@ -10,10 +10,11 @@ import numpy as np
 import pandas as pd
 import pytest
 from click.testing import CliRunner
+from scipy import stats
 from sklearn.metrics import average_precision_score, confusion_matrix, roc_auc_score, roc_curve
 from synthetic import Grid, write_run
 
-from mednet_bench.benchmark.schema.records import RecordStore
+from mednet_bench.benchmark.schema.records import RecordStore, SplitOverlap
 from mednet_bench.benchmark.training.patient_level import aggregate_by_patient
 from mednet_bench.benchmark.training.thresholds import RULES
 from mednet_bench.cli.main import cli
@@ -24,7 +25,8 @@ from mednet_bench.reports.analysis.verdicts import compute_verdicts
 from mednet_bench.reports.pages.board import BoardRequest
 from mednet_bench.reports.pages.build import build_report
 from mednet_bench.reports.pages.predictions_csv import predictions_csv
-from mednet_bench.reports.statistics.operating_points import estimate
+from mednet_bench.reports.sections.clinical import clinical_section
+from mednet_bench.reports.statistics.operating_points import estimate, share_interval
 
 PATIENTS = np.repeat(np.arange(100), 3)
 THRESHOLD = 0.4
@@ -157,3 +159,49 @@ def test_a_share_without_exception_has_the_exact_interval():
     found = estimate(np.ones(100), 10)
     assert (found.value, found.high) == (1.0, 1.0) and found.low == pytest.approx(0.6915, abs=1e-4)
     assert np.isnan(estimate(np.ones(100), 0).low)
+
+
+def test_the_interval_of_a_share_is_wilsons_and_does_not_shrink_where_networks_nearly_agree():
+    low, high = share_interval(0.9, 0.9 * 0.1 / 40, 40)
+    for end in (low, high):
+        assert abs(0.9 - end) == pytest.approx(stats.t.ppf(0.975, 39) * np.sqrt(end * (1 - end) / 40))
+    exact = share_interval(1.0, 0.0, 10)
+    nearly = share_interval(0.98, 0.06**2 / 10, 10)  # one of five networks misses one of ten patients
+    assert nearly[0] < 0.8 and nearly[0] == pytest.approx(exact[0], abs=0.15)
+    assert (
+        all(0 < end < 1 for end in share_interval(0.6, 0.0, 12))
+        and np.isnan(share_interval(0.6, 0.0, 1)).all()
+    )
+
+
+def test_the_interval_of_a_sensitivity_covers_with_five_networks_and_twenty_patients():
+    rng, hits, percentiles = np.random.default_rng(0), 0, 0
+    for _ in range(400):
+        hard = np.sqrt(0.7) * rng.standard_normal(20)
+        called = hard + np.sqrt(0.3) * rng.standard_normal((5, 20)) < stats.norm.ppf(0.9)
+        share = called.mean(axis=0)
+        draws = rng.multinomial(20, np.full(20, 0.05), 200) @ share / 20
+        found = estimate(np.append(share.mean(), draws), 20)
+        hits += found.low <= 0.9 <= found.high
+        low, high = np.quantile(draws, [0.025, 0.975])
+        percentiles += low <= 0.9 <= high
+    assert hits / 400 >= 0.94 and percentiles / 400 < 0.93
+
+
+def test_weights_and_test_sets_that_training_knew_are_marked(tmp_path: Path):
+    write(tmp_path)
+    store = RecordStore(tmp_path)
+    for record in list(store.read_all()):
+        if record.cell.step == "score" and record.cell.init == "imagenet" and record.init:
+            init = msgspec.structs.replace(record.init, overlap=("breast-source",))
+            copies = SplitOverlap(
+                test=300, in_train=40, in_val=0, either=40, conflicts=0, val=80, val_in_train=0
+            )
+            changed = msgspec.structs.replace(record, init=init, copies=copies, content="")
+            store.path(record.key).write_bytes(msgspec.json.encode(changed))
+    section = clinical_section(load_report_input([tmp_path]))
+    assert section
+    (part,) = section.parts
+    assert any("40 of 300 test images" in text and "too good" in text for text in part.lead)
+    notes = [str(entry) for row in part.blocks[0].rows for entry in row]  # type: ignore[union-attr]
+    assert any("declared overlap with this task: breast-source" in note for note in notes)

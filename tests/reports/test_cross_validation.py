@@ -261,3 +261,10 @@ def test_noise_of_trainings_on_the_images_is_counted_once():
     assert one.repeated_noise == found.repeated_noise and other.half_width() < found.half_width()
     many = found.with_seeds(1000)
     assert many.test_variance == pytest.approx(found.shared_variance, rel=0.05)
+
+
+def test_more_repeats_do_not_lower_the_error_that_all_of_them_share():
+    rng = np.random.default_rng(0)
+    shared, own = rng.normal(0, 0.01, 400), rng.normal(0, 0.03, (3, 400))
+    found = paired_difference(rng.normal(0.02, 0.01, 3), shared + own, cross_validated=True)
+    assert found.with_seeds(1000).test_variance == found.test_variance

@@ -19,6 +19,7 @@ from mednet_bench.benchmark.audits.leakage.outcome import (
 )
 from mednet_bench.benchmark.schema.records import Record, RecordStore, SplitOverlap
 from mednet_bench.reports.analysis.load_report_input import load_report_input
+from mednet_bench.reports.analysis.patients import patient_results
 from mednet_bench.reports.analysis.report_input import ReportInput
 from mednet_bench.reports.analysis.verdicts import BETTER, EQUIVALENT, UNDECIDED, compute_verdicts
 from mednet_bench.reports.answers.data_quality import data_quality_answer
@@ -143,7 +144,7 @@ def of_skill(labels: Scores, seed: int, skill: float = 1.2) -> Scores:
     return 1 / (1 + np.exp(-(hard + own + skill * labels)))
 
 
-@pytest.mark.parametrize(("patients", "verdict"), [(4, UNDECIDED), (300, EQUIVALENT)])
+@pytest.mark.parametrize(("patients", "verdict"), [(6, UNDECIDED), (300, EQUIVALENT)])
 def test_of_a_few_patients_two_inits_are_not_called_equivalent(
     tmp_path: Path, patients: int, verdict: str
 ) -> None:
@@ -157,6 +158,20 @@ def test_of_a_few_patients_two_inits_are_not_called_equivalent(
     (found,) = compute_verdicts(rewritten(tmp_path, change))
     assert found.p_equivalent[1] < 0.05 and found.verdict == verdict
     assert found.has("few-groups") == (verdict == UNDECIDED)
+
+
+def test_nor_where_the_images_of_a_class_are_of_a_few_patients(tmp_path: Path) -> None:
+    labels = np.arange(300) % 2
+    groups = np.where(labels == 1, np.arange(300) % 8 // 2, np.arange(300))  # four patients, and 150
+
+    def change(record: Record, store: RecordStore) -> Record:
+        seed = record.cell.seed + 10 * (record.cell.init == "rival")
+        return predicted(record, store, labels, of_skill(labels, seed), groups)
+
+    (found,) = compute_verdicts(rewritten(tmp_path, change))
+    assert found.verdict == UNDECIDED and not found.barred
+    (reason,) = [flag.reason for flag in found.flags if flag.name == "few-groups"]
+    assert reason == "the test images of one side of a class are of only 4 groups"
 
 
 def test_a_training_that_is_far_off_is_named_with_its_seed(tmp_path: Path) -> None:
@@ -260,9 +275,9 @@ def test_what_is_not_doubted_names_the_checks(tmp_path: Path) -> None:
     assert "known caveats of the task" in sentence
 
 
-def of_four_patients(record: Record, store: RecordStore) -> Record:
+def of_six_patients(record: Record, store: RecordStore) -> Record:
     labels = np.arange(300) % 2
-    return predicted(record, store, labels, of_skill(labels, record.cell.seed), np.arange(300) % 4)
+    return predicted(record, store, labels, of_skill(labels, record.cell.seed), np.arange(300) % 6)
 
 
 def of_a_perfect_score(record: Record, store: RecordStore) -> Record:
@@ -289,7 +304,7 @@ def of_unnamed_patients(record: Record, store: RecordStore) -> Record:
 @pytest.mark.parametrize(
     ("change", "doubt"),
     [
-        (of_four_patients, "1 with test images of fewer than 10 groups"),
+        (of_six_patients, "1 with test images of fewer than 10 groups in a class"),
         (of_a_perfect_score, "1 with a perfect score"),
         (of_a_score_below_chance, "1 with an AUC below chance"),
         (of_two_training_images, "1 with fewer than 5 training images of a class"),
@@ -337,3 +352,21 @@ def test_a_training_that_did_not_see_all_labels_is_flagged_with_its_passes(
     said = "rival was trained for 0.39 passes: it did not see all labels"
     assert reasons == ([said] if flagged else [])
     assert ("0.39 passes" in str(leaderboard_section(results))) == flagged
+
+
+@pytest.mark.parametrize("patients", [2, 3])
+def test_a_class_of_two_patients_beside_twenty_has_no_verdict(tmp_path: Path, patients: int) -> None:
+    labels = np.arange(300) % 2
+    groups = np.where(labels == 1, np.arange(300) // 2 % patients, 100 + np.arange(300) % 40)
+
+    def change(record: Record, store: RecordStore) -> Record:
+        seed = record.cell.seed + 10 * (record.cell.init == "rival")
+        return predicted(record, store, labels, of_skill(labels, seed), groups)
+
+    results = rewritten(tmp_path, change)
+    by_patients = patient_results(results)
+    assert by_patients
+    (by_image,), (by_patient,) = compute_verdicts(results), compute_verdicts(by_patients.results)
+    assert bool(by_image.barred) == (patients == 2)
+    for found in (by_image, by_patient) if patients == 2 else ():
+        assert found.barred and "of 2 groups: their error is unknown" in found.barred.reason

@@ -109,6 +109,17 @@ def test_no_effect_is_given_where_none_or_several_facts_differ(pair: tuple[str, 
     assert find_single_difference(*map(facts_of, pair)) is None
 
 
+def test_undeclared_images_are_not_the_same_data_sets():
+    first = facts_of("zoo/dinobloom-s14", identity="another file", objective="self-supervised iBOT")
+    assert find_single_difference(first, facts_of("zoo/dinobloom-s14")) is None
+    declared = facts_of("zoo/dinobloom-s14", identity="another file", corpora=("bone-marrow-mll", "pbc"))
+    assert find_single_difference(declared, facts_of("zoo/dinobloom-s14")) is None
+    known = facts_of("zoo/dinobloom-s14", corpora=("pbc",))
+    other = facts_of("zoo/dinobloom-s14", identity="another file", corpora=("pbc",), objective="iBOT")
+    found = find_single_difference(other, known)
+    assert found and found.fact == OBJECTIVE and "same data sets (pbc)" in found.same
+
+
 UNUSABLE: Mapping[str, Mapping[str, object]] = {
     "older record": {"objective": "", "corpora": (), "pretraining_images": 0, "arch_args": {}},
     "unknown objective": {"objective": "unknown"},

@@ -71,3 +71,21 @@ def test_a_class_with_a_single_image_has_an_auc_without_a_known_error():
     auc, influence = auc_influence(np.array([True, False, False]), np.array([0.9, 0.1, 0.95]))
     assert auc == 0.5
     assert np.isnan(influence).any()
+
+
+def test_two_patients_of_one_class_are_two_however_many_the_other_class_has():
+    rng = np.random.default_rng(4)
+    groups = np.repeat(np.arange(22), 5)
+    truth = groups < 2
+    _, influence = auc_influence(truth, rng.normal(size=110) + truth)
+    # Obuchowski 1997: each class has its own number of clusters
+    expected = 0.0
+    for side in (truth, ~truth):
+        sums = np.bincount(groups[side], influence[side])
+        clusters = len(np.unique(groups[side]))
+        expected += clusters / (clusters - 1) * (sums**2).sum()
+    units = sum_within_groups(influence, groups, truth[:, None])
+    assert (units**2).sum() == pytest.approx(expected, rel=1e-12)
+    assert expected > 1.1 * (sum_within_groups(influence, groups) ** 2).sum()
+    both = np.stack([truth, ~truth], axis=1)
+    assert sum_within_groups(influence, groups, both) == pytest.approx(units), "sides are the same"

@@ -244,6 +244,9 @@ def test_groups_and_classes_without_a_known_error_are_flags(cancer):
     labels, a, b = cancer
     assert mb.judge(labels, a[0], b[0], groups=labels).has("no-evidence")
     assert mb.judge(labels, a[0], b[0], groups=np.arange(len(labels)) % 6).has("few-groups")
+    of_one_class = np.where(labels == 1, np.arange(len(labels)) % 4, np.arange(len(labels)))
+    assert mb.judge(labels, a[0], b[0], groups=of_one_class).has("few-groups")
+    assert not mb.judge(labels, a[0], b[0], groups=of_one_class, metric="brier").has("few-groups")
     all_hit = [np.where(labels == 1, 0.9, scores[0]) for scores in (a, b)]
     agreeing = {
         margin: mb.judge(labels, *all_hit, metric="balanced_accuracy", margin=margin)

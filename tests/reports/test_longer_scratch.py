@@ -10,7 +10,9 @@ from synthetic import Grid, write_run
 
 from mednet_bench.benchmark.schema.records import Record, RecordStore
 from mednet_bench.reports.analysis.load_report_input import load_report_input
+from mednet_bench.reports.analysis.longer_scratch import LongerGain
 from mednet_bench.reports.analysis.verdicts import compute_verdicts
+from mednet_bench.reports.statistics.metric_influence import JUDGED_METRICS
 
 GRID = Grid(tasks=("breastmnist",), inits=("imagenet", "scratch"), fractions=(1.0,), seeds=(0, 1, 2, 3, 4))
 
@@ -54,3 +56,9 @@ def test_a_verdict_against_scratch_is_checked_against_its_controls(
     found = {each.name: each.reason for each in verdict.flags if "scratch" in each.name}
     assert list(found) == ([flag] if flag else [])
     assert found.get(flag, "").endswith(said)
+
+
+def test_a_check_by_image_of_a_verdict_by_patient_says_so():
+    gain = LongerGain("scratch", 0.01, 4.0, (0, 1), JUDGED_METRICS["auc"], " by image")
+    reason = gain.flag("imagenet", 0.1, (0.05, 0.15)).reason
+    assert reason.startswith("4 times the passes change the AUC by image of scratch by +0.010")
