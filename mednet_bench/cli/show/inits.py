@@ -74,9 +74,8 @@ def init_card_facts(name: str, data_root: Path | None) -> dict[str, Any]:
     if family == "imagenet":
         return {"init": name, **describe_tag(variant)}
     if variant in zoo_groups():
-        raise UserError(
-            f"{name} is a group of {len(zoo_groups()[variant])}: `ls inits` lists its checkpoints."
-        )
+        members = ", ".join(f"zoo/{member}" for member in zoo_groups()[variant])
+        raise UserError(f"{name} is a group of {len(zoo_groups()[variant])}: name one of {members}.")
     card = find_zoo_card(variant)
     file = find_weights(card, data_locations(data_root))
     return {
