@@ -56,7 +56,7 @@ def select_tasks(
         UserError: an unknown name, one that only serves for pretraining, or an empty selection.
     """
     chosen: dict[str, Task] = {}
-    for word in filter(None, (part.strip().lower() for part in expression.split(","))):
+    for word in filter(None, (part.strip() for part in expression.split(","))):
         chosen |= {task.name: task for task in _matches(word, tasks, places, size)}
     if not chosen:
         raise UserError(
@@ -66,7 +66,8 @@ def select_tasks(
     return tuple(chosen.values())
 
 
-def _matches(word: str, tasks: Mapping[str, Task], places: DataLocations, size: int) -> list[Task]:
+def _matches(given: str, tasks: Mapping[str, Task], places: DataLocations, size: int) -> list[Task]:
+    word = given.lower()
     targets = {name.lower(): task for name, task in tasks.items() if task.role == "task"}
     if word in TASK_GROUPS:
         return [task for task in targets.values() if TASK_GROUPS[word](task, places, size)]
@@ -81,6 +82,8 @@ def _matches(word: str, tasks: Mapping[str, Task], places: DataLocations, size: 
         raise UserError(
             f"'{word}' only serves for pretraining (its card says role = \"source\"): choose a task."
         )
+    if Path(given).is_dir() and (cards := [*find_cards(Path(given))]):
+        raise UserError(f"There is no task '{word}': name your own by its card, {cards[0]}.")
     raise unknown_name_error("task", word, [*targets, *TASK_GROUPS])
 
 

@@ -53,7 +53,7 @@ def init_listing(data_root: Path | None) -> str:
     facts = init_listing_facts(data_root)
     named = {name: phrase for name, phrase in facts["inits"].items() if phrase} | facts["init_forms"]
     rows = [
-        [{True: "yes", False: "no"}.get(each[name], each[name]) for name in COLUMNS]
+        [{True: "yes", False: "no", "": "not stated"}.get(each[name], each[name]) for name in COLUMNS]
         for each in facts["checkpoints"]
     ]
     large = sorted(facts["groups"].items(), key=lambda group: -group[1])
