@@ -1,6 +1,7 @@
 """All known tasks, selection by `--tasks`, and checks for missing data."""
 
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
 from fnmatch import fnmatchcase
 from pathlib import Path
 
@@ -98,6 +99,13 @@ def missing_files(tasks: Iterable[Task], size: int, places: DataLocations) -> li
                 f"{task.name} has no images of size {size}: choose one of {', '.join(map(str, task.sizes))}."
             )
     return list(dict.fromkeys(file for task in tasks for file in task.source.missing(size, places)))
+
+
+def assume_downloads(tasks: Iterable[Task], size: int, places: DataLocations) -> DataLocations:
+    """Return places where the files that can be downloaded count as present, for an estimate."""
+    files = missing_files(tasks, size, places)
+    names = frozenset(file.name for file in files if file.url and file.md5)
+    return replace(places, assumed=names | (places.assumed or frozenset()), download=False)
 
 
 def fetch_tasks(
