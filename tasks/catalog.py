@@ -1,6 +1,7 @@
 """All known tasks, selection by `--tasks`, and checks for missing data."""
 
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
 from fnmatch import fnmatchcase
 from pathlib import Path
 
@@ -56,7 +57,7 @@ def select_tasks(
         UserError: an unknown name, one that only serves for pretraining, or an empty selection.
     """
     chosen: dict[str, Task] = {}
-    for word in filter(None, (part.strip().lower() for part in expression.split(","))):
+    for word in filter(None, (part.strip() for part in expression.split(","))):
         chosen |= {task.name: task for task in _matches(word, tasks, places, size)}
     if not chosen:
         raise UserError(
@@ -66,7 +67,8 @@ def select_tasks(
     return tuple(chosen.values())
 
 
-def _matches(word: str, tasks: Mapping[str, Task], places: DataLocations, size: int) -> list[Task]:
+def _matches(given: str, tasks: Mapping[str, Task], places: DataLocations, size: int) -> list[Task]:
+    word = given.lower()
     targets = {name.lower(): task for name, task in tasks.items() if task.role == "task"}
     if word in TASK_GROUPS:
         return [task for task in targets.values() if TASK_GROUPS[word](task, places, size)]
@@ -81,6 +83,8 @@ def _matches(word: str, tasks: Mapping[str, Task], places: DataLocations, size: 
         raise UserError(
             f"'{word}' only serves for pretraining (its card says role = \"source\"): choose a task."
         )
+    if Path(given).is_dir() and (cards := [*find_cards(Path(given))]):
+        raise UserError(f"There is no task '{word}': name your own by its card, {cards[0]}.")
     raise unknown_name_error("task", word, [*targets, *TASK_GROUPS])
 
 
@@ -98,6 +102,13 @@ def missing_files(tasks: Iterable[Task], size: int, places: DataLocations) -> li
                 f"{task.name} has no images of size {size}: choose one of {', '.join(map(str, task.sizes))}."
             )
     return list(dict.fromkeys(file for task in tasks for file in task.source.missing(size, places)))
+
+
+def assume_downloads(tasks: Iterable[Task], size: int, places: DataLocations) -> DataLocations:
+    """Return places where the files that can be downloaded count as present, for an estimate."""
+    files = missing_files(tasks, size, places)
+    names = frozenset(file.name for file in files if file.url and file.md5)
+    return replace(places, assumed=names | (places.assumed or frozenset()), download=False)
 
 
 def fetch_tasks(

@@ -7,8 +7,10 @@ source group and no parent with it, and is real, or generated, as the target is.
 
 import hashlib
 import json
+from dataclasses import replace
 
 from ...core.errors import UserError
+from ...tasks.catalog import assume_downloads
 from ...tasks.task import Task
 from ..init import INITS, InitCard, InitRequest, PretrainPlan, contract_of
 from ..weights.checkpoint import from_checkpoint
@@ -58,14 +60,11 @@ def is_independent(source: Task, target: Task) -> bool:
 
 def plan_pretraining(request: InitRequest, start: InitCard | None = None) -> PretrainPlan:
     """Choose the sources, and hash everything that decides the weights; see `pretraining_card`."""
-    sources = sorted(
-        (
-            task
-            for task in request.tasks
-            if is_independent(task, request.task) and _stored_size(task, request)
-        ),
-        key=lambda task: task.name,
-    )
+    sources = _find_sources(request)
+    if not sources and request.places.assumed is not None:  # an estimate: from what a download would bring
+        tasks = [task for task in request.tasks if request.size in task.sizes]
+        request = replace(request, places=assume_downloads(tasks, request.size, request.places))
+        sources = _find_sources(request)
     if not sources:
         raise UserError(
             f"mednet cannot be pretrained for {request.task.name}: no other {request.task.variant} data set "
@@ -94,6 +93,12 @@ def plan_pretraining(request: InitRequest, start: InitCard | None = None) -> Pre
         start=start,
         images=request.images,
     )
+
+
+def _find_sources(request: InitRequest) -> list[Task]:
+    """Return the independent sources that are on this machine, by name."""
+    independent = (task for task in request.tasks if is_independent(task, request.task))
+    return sorted((task for task in independent if _stored_size(task, request)), key=lambda task: task.name)
 
 
 def _card_facts(task: Task) -> tuple[object, ...]:

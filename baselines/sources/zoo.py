@@ -15,7 +15,7 @@ from ..zoo.files import expected_hash, find_weights, missing_clause, unpacked
 
 @INITS.register("zoo")
 def resolve_zoo(request: InitRequest) -> InitCard:
-    """A public medical checkpoint, as in zoo/radio-dino-s16; `ls inits` lists all.
+    """A public checkpoint, as in zoo/radio-dino-s16; `ls inits` lists all.
 
     Of a file of the user's that holds several state dicts, zoo/NAME=FILE#STATE_DICT chooses one.
 

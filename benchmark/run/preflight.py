@@ -45,7 +45,20 @@ def weights_warnings(resolved: ResolvedPlan) -> list[str]:
     """Describe inits that were left out, have restricted licenses, or facts that are from memory."""
     sources = {card.source.name: card.source for card in resolved.cards.values()}
     loaded = [card for card in sources.values() if card.file and not card.pretraining]
-    return [*resolved.left_out, *filter(None, map(_weights_sentence, loaded))]
+    trained = [card for card in sources.values() if card.pretraining]
+    sentences = [*map(_weights_sentence, loaded), *(_absent_sources(card, resolved) for card in trained)]
+    return [*resolved.left_out, *filter(None, sentences)]
+
+
+def _absent_sources(card: InitCard, resolved: ResolvedPlan) -> str:
+    """Name the sources that an estimate assumes although the run would not download them; "" if none."""
+    plan = card.pretraining
+    if plan is None:
+        return ""
+    places = zip(plan.sources, plan.sizes, strict=True)
+    absent = [task.name for task, size in places if task.source.missing(size, resolved.places)]
+    get = f"mednet-bench download {' '.join(absent)} --size {resolved.request.size}"
+    return f"{card.name}: a run needs sources that are not on this machine: `{get}`." if absent else ""
 
 
 def _weights_sentence(card: InitCard) -> str:

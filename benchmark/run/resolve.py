@@ -3,12 +3,11 @@
 import logging
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from pathlib import Path
 
 from ...baselines.zoo.files import fetch_weights
 from ...core.errors import UserError
-from ...tasks.catalog import catalog, fetch_tasks, missing_files, require_tasks, select_tasks
+from ...tasks.catalog import assume_downloads, catalog, fetch_tasks, require_tasks, select_tasks
 from ...tasks.data_paths import data_locations
 from ...tasks.from_files.source import FilesSource
 from ...tasks.task import Task
@@ -44,9 +43,7 @@ def resolve_request(
     _check_run_directory(request.folder, targets)
     ready()
     if from_cards:
-        files = missing_files(targets, request.size, places)
-        names = frozenset(file.name for file in files if file.url and file.md5)
-        places = replace(places, assumed=names, download=False)
+        places = assume_downloads(targets, request.size, places)
     elif fetching and request.download:
         fetch_tasks(targets, request.size, places, fetching)
     require_tasks(targets, request.size, places)

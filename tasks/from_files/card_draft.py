@@ -394,7 +394,8 @@ def _find_classes(
     )
     if len(words.classes) < 2:
         raise UserError(
-            f"{table}: its column '{label}' holds {len(words.classes)} classes: two at least are needed"
+            f"{table}: its column '{label}' holds {'one' if words.classes else 'no'} class: two at least are "
+            "needed"
             f"{f'; {COUNT_AS_NOTHING}, so call such a class otherwise' if words.unlabeled else ''}."
         )
     return words, words.classes, "multilabel" if words.separator else _label_kind(words.classes)

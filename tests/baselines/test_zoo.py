@@ -359,7 +359,7 @@ def test_commands_show_inits(words: list[str], parts: list[str]) -> None:
     ("name", "sentence"),
     [
         ("zoo/rad-dini", "did you mean 'rad-dino'"),
-        ("zoo/gray", "is a group of"),
+        ("zoo/gray", ": name one of zoo/"),
         ("imagenet/dinoo", "did you mean 'dino'"),
     ],
 )

@@ -59,6 +59,13 @@ def test_available_is_what_can_be_loaded_now(nowhere, write_set, real, tmp_path)
         chosen("available", nowhere)
 
 
+def test_a_folder_in_place_of_a_task_is_answered_with_its_card(nowhere, write_set, monkeypatch):
+    root = write_set().parent
+    monkeypatch.chdir(root.parent)
+    with pytest.raises(UserError, match=rf"name your own by its card, {root.name}/cells\.toml"):
+        chosen(root.name, nowhere)
+
+
 @pytest.mark.parametrize(
     ("expression", "words"),
     [

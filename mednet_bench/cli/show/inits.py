@@ -62,7 +62,7 @@ def init_listing(data_root: Path | None) -> str:
     """Return `init_listing_facts` as text."""
     facts = init_listing_facts(data_root)
     rows = [
-        [{True: "yes", False: "no"}.get(each[name], each[name]) for name in COLUMNS]
+        [{True: "yes", False: "no", "": "not stated"}.get(each[name], each[name]) for name in COLUMNS]
         for each in facts["checkpoints"]
     ]
     large = sorted(facts["groups"].items(), key=lambda group: -group[1])
@@ -83,9 +83,8 @@ def init_card_facts(name: str, data_root: Path | None) -> dict[str, Any]:
     if family == "imagenet":
         return {"init": name, **describe_tag(variant)}
     if variant in zoo_groups():
-        raise UserError(
-            f"{name} is a group of {len(zoo_groups()[variant])}: `ls inits` lists its checkpoints."
-        )
+        members = ", ".join(f"zoo/{member}" for member in zoo_groups()[variant])
+        raise UserError(f"{name} is a group of {len(zoo_groups()[variant])}: name one of {members}.")
     card = find_zoo_card(variant)
     file = find_weights(card, data_locations(data_root))
     return {

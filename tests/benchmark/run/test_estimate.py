@@ -87,6 +87,16 @@ def test_a_plan_needs_no_weights_but_a_run_does(tmp_path: Path) -> None:
         plan_run(RunConfig(out=str(tmp_path / "run"), data_root=str(tmp_path), **options))
 
 
+def test_a_mednet_is_estimated_without_any_source_and_says_what_a_run_needs(tmp_path: Path) -> None:
+    planned = planned_for(tmp_path, tasks="breastmnist", inits="mednet,scratch", protocols="linear")
+    (card,) = {each.identity: each for each in planned.resolved.cards.values() if each.pretraining}.values()
+    assert card.pretraining and "pneumoniamnist" in [task.name for task in card.pretraining.sources]
+    (warning,) = planned.warnings()
+    assert warning.startswith("mednet: a run needs sources") and "pneumoniamnist" in warning
+    both = planned_for(tmp_path, tasks="breastmnist,pneumoniamnist", inits="mednet", protocols="linear")
+    assert not both.warnings(), "a run downloads them"
+
+
 def test_a_public_checkpoint_that_is_not_here_is_estimated_by_its_card(tmp_path: Path) -> None:
     arch, options = "vit_base_patch14_reg4_dinov2", {"tasks": "breastmnist", "protocols": "linear"}
     planned = planned_for(tmp_path, archs=arch, inits="zoo/h0-mini,scratch", download=False, **options)
