@@ -77,12 +77,13 @@ class PairedDifference:
         distance = abs(self.difference - at)
         if distance == 0 or self.half_width(0.999) >= distance:
             return 1.0
-        least = -40.0  # of log10 alpha; the half-width falls as alpha grows
-        if self.half_width(10**least) < distance:
-            return 10**least
-        from scipy.optimize import brentq
-
-        return 10 ** float(brentq(lambda power: self.half_width(10**power) - distance, least, 0.0, xtol=1e-12))
+        low, high = -40.0, 0.0  # of log10 alpha; the half-width falls as alpha grows
+        if self.half_width(10**low) < distance:
+            return 10**low
+        for _ in range(60):
+            middle = (low + high) / 2
+            low, high = (low, middle) if self.half_width(10**middle) < distance else (middle, high)
+        return 10**high
 
     def p_equivalent(self, margin: float) -> float:
         """Return the p-value of two one-sided tests: small where the difference is within `margin`."""
