@@ -57,17 +57,18 @@ a MedNet ([arXiv 2110.06512](https://arxiv.org/abs/2110.06512)), pretrained by m
 
 
 def _timm_usage(mednet: FinishedMedNet) -> str:
-    side = mednet.card.input_size
+    side, width = mednet.card.input_size, feature_width(mednet.backbone)
     mode = "gray (`L`)" if mednet.channels == 1 else "RGB (`image.convert('RGB')`, gray ones too)"
-    return f"""With timm 1.0.16 or newer (`pip install timm`), in this folder; elsewhere put its path for the dot:
+    return f"""With timm 1.0.16 or newer, in this folder; elsewhere, its path replaces the dot:
 
 ```python
 network = timm.create_model("local-dir:.", pretrained=True).eval()
 ```
 
 Without `pretrained=True` the weights would be random. `network(images)` turns images
-[batch, {mednet.channels}, {side}, {side}] into features [batch, {feature_width(mednet.backbone)}]; with `num_classes=5` it has a new classifier
-for five classes. This prepares a PIL image, {mode}:
+[batch, {mednet.channels}, {side}, {side}] into features [batch, {width}].
+`num_classes=5` adds a new classifier.
+This prepares a PIL image, {mode}:
 
 ```python
 prepare = timm.data.create_transform(**timm.data.resolve_model_data_config(network))

@@ -93,8 +93,8 @@ def input_text(mednet: FinishedMedNet) -> str:
     side, channels = mednet.card.input_size, mednet.channels
     color = "gray" if channels == 1 else "RGB (a gray image three times)"
     return (
-        f"`{INPUT}` is float32 [batch, {channels}, {side}, {side}], {color}, with levels from 0 (black) to 255 "
-        "(white); mean and standard deviation are built in."
+        f"`{INPUT}` is float32 [batch, {channels}, {side}, {side}], {color}, with levels from 0 (black) to "
+        "255 (white); mean and standard deviation are built in."
     )
 
 

@@ -48,9 +48,9 @@ def pretrain_command(values: ParsedValues) -> int:
 def export_command(values: ParsedValues) -> int:
     """Export a MedNet so that it loads in one line without this program.
 
-    FOLDER is the --out folder of a finished `pretrain`. The export is a folder for timm.create_model
-    ("local-dir:..."), or an ONNX file (pip install 'mednet-bench[onnx]'), with a README.md on loading, sources,
-    licenses and training. It is written only if it computes the MedNet's features (to 1e-5).
+    FOLDER is the --out folder of a finished `pretrain`. The export is a folder that timm.create_model reads
+    as local-dir:..., or an ONNX file (pip install 'mednet-bench[onnx]'), with a README.md on loading,
+    sources, licenses and training. It is written only if it computes the MedNet's features (to 1e-5).
     """
     written = pretraining.export.export_mednet(values["folder"], values["to"], values["out"])
     echo(one_line(str(written)))

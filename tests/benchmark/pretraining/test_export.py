@@ -31,7 +31,9 @@ from mednet_bench.core.optional import import_extra
 
 ROOT = Path(__file__).parents[3]
 HAS_ONNX = all(find_spec(name) for name in ("onnx", "onnxscript", "onnxruntime"))
-needs_onnx = pytest.mark.skipif(not HAS_ONNX, reason="the extra onnx is not installed (121 MB)")
+needs_onnx = pytest.mark.skipif(
+    not HAS_ONNX, reason="the extra onnx is not installed (117 MB, not part of the extra dev)"
+)
 BYTES = InputSpec(
     mean=(124, 116, 104), std=(58, 57, 57), channels="gray", value_range=255, interpolation="bicubic"
 )
