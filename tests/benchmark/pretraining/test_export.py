@@ -257,7 +257,7 @@ def test_a_network_that_timm_cannot_describe_is_refused(mednets: dict[str, Path]
         ({"input": bgr}, "takes BGR images, which timm does not know: take --to onnx."),
         ({"arch_args": {"layer_norm_eps": 1e-5}}, "cannot build test_vit from a configuration file"),
         ({"arch_args": {"qkv_bias": False}}, "cannot build test_vit from a configuration file"),
-        ({"arch_args": {"global_pool": "avg"}}, "computes other features"),
+        ({"arch_args": {"global_pool": "avg", "fc_norm": False}}, "computes other features"),
     ):
         wrong = replace(mednet, card=msgspec.structs.replace(mednet.card, **changes))
         with pytest.raises(UserError, match=re.escape(sentence)) as caught:
