@@ -4,6 +4,7 @@ import errno
 import hashlib
 import os
 import re
+import shutil
 import socket
 import stat
 import uuid
@@ -165,6 +166,27 @@ def write_bytes(path: Path, content: bytes) -> None:
 def write_json(path: Path, content: object) -> None:
     """Write `content` to `path` as indented JSON, atomically; errors as `write_atomic`."""
     write_bytes(path, msgspec.json.format(msgspec.json.encode(content)) + b"\n")
+
+
+@contextmanager
+def new_folder(path: Path) -> Iterator[Path]:
+    """Yield an empty folder that becomes `path` when the block ends, and is removed if the block fails.
+
+    Raises:
+        UserError: `path` exists, or cannot be written to (`UnwritableError`).
+        DiskFullError: the disk is full.
+    """
+    if os.path.lexists(path):
+        raise UserError(f"{path} exists: name a new folder.")
+    making = path.with_name(f".{path.name}.{uuid.uuid4().hex}.tmp")
+    try:
+        with explain_write_errors(path):
+            making.mkdir(parents=True)
+        yield making
+        with explain_write_errors(path):
+            making.rename(path)
+    finally:
+        shutil.rmtree(making, ignore_errors=True)
 
 
 def writable_folder(path: Path) -> Path:

@@ -54,7 +54,7 @@ def build_backbone(
     native = int(given.get("img_size", 0))
     try:
         model = timm.create_model(
-            arch, num_classes=classes, **{**_flexible_size(arch, input_size, native), **given}
+            arch, num_classes=classes, **{**flexible_size(arch, input_size, native), **given}
         )
     except TypeError as error:
         if not given:
@@ -75,11 +75,11 @@ def _timm_value(value: ArchArg) -> Any:
     return getattr(layers, value, value) if isinstance(value, str) and value[:1].isupper() else value
 
 
-def _flexible_size(arch: str, input_size: int, native: int = 0) -> dict[str, Any]:
+def flexible_size(arch: str, input_size: int, native: int = 0) -> dict[str, Any]:
     """Return timm's arguments for a transformer at another input size than its native one in pixels.
 
     The position embedding keeps its native shape, as strict loading needs, and is resampled in the forward
-    pass.
+    pass. `native` is 0 for the size that timm gives the arch. Other networks need no arguments: {}.
     """
     import inspect
 

@@ -53,7 +53,7 @@ class InputPreparation:
             if self.contract.channels == "gray":
                 raise UserError("The network takes gray images only: take another init for color tasks.")
             images = images.flip(1)
-        scale, shift = _affine(self.contract, images.device)
+        scale, shift = scale_and_shift(self.contract, images.device)
         # broadcasting repeats a single channel three times
         return (images * scale + shift).contiguous(memory_format=torch.channels_last)
 
@@ -68,7 +68,7 @@ def as_floats(images: Tensor) -> Tensor:
 
 
 @functools.lru_cache(maxsize=32)  # a copy to a GPU inside a step would make the step wait for it
-def _affine(contract: InputSpec, device: torch.device) -> tuple[Tensor, Tensor]:
+def scale_and_shift(contract: InputSpec, device: torch.device) -> tuple[Tensor, Tensor]:
     """Return scale and shift [1, 1 or 3, 1, 1] from 0..255 to the contract's units."""
     count = 1 if contract.channels == "gray" else CHANNELS
     # cached tensors may be created in a validation, and are used in training

@@ -81,7 +81,7 @@ def _data(of: CardContent) -> str:
             )
         )
     headers = ("source", "modality", "images seen", "classes", "license", "made from")
-    text = f"## Training data\n\n{_table(rows, headers)}"
+    text = f"## Training data\n\n{markdown_table(rows, headers)}"
     if of.finished.leave_out:
         names = ", ".join(of.finished.leave_out)
         dropped = ", ".join(of.finished.left_out) or "none; the corpus held no image of theirs"
@@ -116,7 +116,7 @@ def _training(of: CardContent) -> str:
 
 One head per source; cross-entropy, or binary cross-entropy where a source has several labels an image.
 
-{_table(rows, ("", ""))}
+{markdown_table(rows, ("", ""))}
 
 ![Loss of each source, and AUC on its held-out images, against the step](curve.png)
 
@@ -135,7 +135,7 @@ AUC (one against rest, mean over classes) of the final weights on images of the 
 out of the training, by whole groups where the source names groups. They show that something was learned,
 not how well the features transfer, and with so few images they are rough.{warning}
 
-{_table(rows, ("source", "images (n)", "AUC"))}"""
+{markdown_table(rows, ("source", "images (n)", "AUC"))}"""
 
 
 def _tasks(variant: str) -> list[Task]:
@@ -152,7 +152,7 @@ def _overlap(of: CardContent) -> str:
         else:
             rows.append((task.name, found.level, "; ".join(map(str, found.reasons))))
     lines = "These weights may have seen test images of these tasks:\n\n"
-    table = lines + _table(rows, ("task", "overlap", "why")) if rows else "None that is known."
+    table = lines + markdown_table(rows, ("task", "overlap", "why")) if rows else "None that is known."
     index = (
         f"\n`{of.card.hashes}` has a perceptual hash of every image of the corpus, for `mednet-bench audit "
         f"contamination`{', but of none that the initial weights have seen' if of.finished.start else ''}."
@@ -221,6 +221,7 @@ backbone.load_state_dict(load_file("{of.card.path}"))
 """
 
 
-def _table(rows: Iterable[Sequence[object]], headers: Sequence[str]) -> str:
+def markdown_table(rows: Iterable[Sequence[object]], headers: Sequence[str]) -> str:
+    """Return a table in Markdown; every cell is cleaned and on one line."""
     safe = [[one_line(str(cell)).replace("|", "\\|") for cell in row] for row in rows]
     return tabulate(safe, headers=headers, tablefmt="github", disable_numparse=True)

@@ -43,7 +43,7 @@ COMMAND_HEADINGS = {
     "Everyday": ("run", "plan", "report", "ls", "config"),
     "Results": ("leaderboard", "verdicts", "predictions", "compare", "judge"),
     "Data": ("info", "download", "task", "validate", "sources", "cache"),
-    "Weights": ("corpus", "pretrain", "inspect-weights"),
+    "Weights": ("corpus", "pretrain", "export", "inspect-weights"),
     "Checks": ("doctor", "audit", "parity", "regress", "calibrate"),
 }
 """Heading in the help -> its commands."""

@@ -19,6 +19,9 @@ OPTIONAL = (
     "idc_index",
     "idc_index_data",
     "nibabel",
+    "onnx",
+    "onnxruntime",
+    "onnxscript",
     "openpyxl",
     "pyarrow",
     "pylibjpeg",
@@ -113,6 +116,12 @@ def test_a_corpus_names_its_extra(tmp_path: Path) -> None:
     assert built.returncode == 0, built.stderr
     pretrain = ("pretrain", "--corpus", "corpus", "--variant", "gray", "--steps", 2, "--out", "gray")
     assert sentence(run_command(*pretrain, cwd=tmp_path)) == cure
+
+
+def test_an_export_to_onnx_names_its_extra(tmp_path: Path) -> None:
+    said = sentence(run_command("export", "gray-mednet", "--to", "onnx", "--out", "out", cwd=tmp_path))
+    assert said == "Exporting to ONNX needs onnx: pip install 'mednet-bench[onnx]'."
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_parquet_table_names_its_extra(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""`pretrain`: make a MedNet from a corpus, on one machine or many."""
+"""`pretrain` makes a MedNet from a corpus, on one machine or many; `export` is for other programs."""
 
 import click
 
@@ -42,6 +42,18 @@ def pretrain_command(values: ParsedValues) -> int:
         echo(pretraining.projection.measure_and_project(request))
         return 0
     echo(one_line(str(pretraining.run_pretraining.run_pretraining(request))))
+    return 0
+
+
+def export_command(values: ParsedValues) -> int:
+    """Export a MedNet so that it loads in one line without this program.
+
+    FOLDER is the --out folder of a finished `pretrain`. The export is a folder that timm.create_model reads
+    as local-dir:..., or an ONNX file (pip install 'mednet-bench[onnx]'), with a README.md on loading,
+    sources, licenses and training. It is written only if it computes the MedNet's features (to 1e-5).
+    """
+    written = pretraining.export.export_mednet(values["folder"], values["to"], values["out"])
+    echo(one_line(str(written)))
     return 0
 
 
@@ -101,5 +113,14 @@ PRETRAIN_COMMANDS = (
         pretrain_command,
         _pretrain_options(),
         "mednet-bench pretrain --variant gray --corpus gray --arch resnet50 --steps 10000 --out gray-mednet",
+    ),
+    BenchCommand(
+        export_command,
+        [
+            click.Argument(["folder"], type=PATH),
+            option("--to", "Format of the export.", type=click.Choice(["timm", "onnx"]), required=True),
+            option("--out", "New folder of the export.", type=PATH, required=True),
+        ],
+        "mednet-bench export gray-mednet --to timm --out gray-timm",
     ),
 )

@@ -30,12 +30,14 @@ def test_the_commands_of_the_page_work(tmp_path: Path, monkeypatch: pytest.Monke
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(projection, "CPU_SECONDS", 0.05)
     monkeypatch.setenv("MEDNET_BENCH_CACHE", str(tmp_path / "cache"))
-    made, used, _, projected = LINES
+    made, used, to_timm, _, _, projected = LINES
     for line in (made, projected):
         result = CliRunner().invoke(cli, [*words(line), *SMALL.split()], standalone_mode=False)
         assert not result.exception, (line, result.exception)
     assert re.search(r"measured: .* images/s decoded by one core", result.output)
     assert (tmp_path / "gray-mednet" / "MODEL_CARD.md").is_file()
+    result = CliRunner().invoke(cli, words(to_timm), standalone_mode=False)
+    assert (result.exception, result.stdout.strip()) == (None, "gray-timm/README.md")
     phantom = (
         "--tasks phantom-organ --archs test_resnet --limit 1 --input-size 32 --fractions 0.1 --no-report"
     )
@@ -43,7 +45,7 @@ def test_the_commands_of_the_page_work(tmp_path: Path, monkeypatch: pytest.Monke
     assert (result.exception, result.return_value) == (None, 0), result.output
 
 
-@pytest.mark.parametrize("text", [LINES[2], re.findall(r"```bash\n(.*?)```", HALF, re.DOTALL)[0]])
+@pytest.mark.parametrize("text", [LINES[4], re.findall(r"```bash\n(.*?)```", HALF, re.DOTALL)[0]])
 def test_the_commands_for_clusters_have_options_that_exist(text: str) -> None:
     name, *options = words(text.replace("\\\n", " "))
     command = cli.commands[name]

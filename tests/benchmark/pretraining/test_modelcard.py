@@ -9,69 +9,18 @@ import numpy as np
 import pytest
 import torch
 from small_corpus import LICENSES, make_corpus
+from small_result import ARCH, SIDE, finished_on
 
 from mednet_bench.baselines.init import InitRequest
-from mednet_bench.baselines.weights.archs import build_backbone
 from mednet_bench.baselines.weights.checkpoint import from_checkpoint, read_checkpoint_card
 from mednet_bench.baselines.weights.load import load_backbone
 from mednet_bench.benchmark.pretraining.modelcard import write_results
-from mednet_bench.benchmark.pretraining.pretrain_result import (
-    CurvePoint,
-    PretrainResult,
-    PretrainSettings,
-    SourceUse,
-)
+from mednet_bench.benchmark.pretraining.pretrain_result import PretrainSettings
 from mednet_bench.core.errors import UserError
 from mednet_bench.core.files import sha256_file
 from mednet_bench.tasks.catalog import catalog
 from mednet_bench.tasks.databases.licenses import LicenseTerms, implied_terms, terms_of
 from mednet_bench.tasks.task import DataLocations
-
-ARCH, SIDE = "test_resnet", 28
-NAMES = ("cells", "findings", "scans")
-
-
-def curve() -> tuple[CurvePoint, ...]:
-    return tuple(
-        CurvePoint(
-            step=step,
-            seconds=step / 2,
-            rate=0.001,
-            train_loss=2 / step,
-            losses={name: 1 / step if name != "scans" or step > 1 else None for name in NAMES},
-            images_per_second=100.0,
-            data_wait=0.01,
-            val_score=0.5 + step / 20 if step % 2 == 0 else None,
-            scores=dict.fromkeys(NAMES, 0.5 + step / 20) if step % 2 == 0 else {},
-        )
-        for step in range(1, 9)
-    )
-
-
-def finished_on(corpus: Path) -> PretrainResult:
-    torch.manual_seed(0)
-    state = {name: value.contiguous() for name, value in build_backbone(ARCH, SIDE).state_dict().items()}
-    settings = PretrainSettings(
-        variant="gray", arch=ARCH, steps=8, batch_size=16, input_size=SIDE, lr=0.001, weight_decay=0.05
-    )
-    sources = (
-        SourceUse("cells", "multiclass", ("one", "other"), 38, 64, 38, 2, 0.875),
-        SourceUse("findings", "multilabel", ("one", "other", "third"), 38, 64, 38, 2, None),
-    )
-    return PretrainResult(
-        state=state,
-        settings=settings,
-        sources=sources,
-        curve=curve(),
-        leave_out=("organamnist",),
-        left_out=("scans",),
-        seconds=12.5,
-        processes=1,
-        device="cpu",
-        commit="abc",
-        dirty=False,
-        corpus=corpus,
-    )
 
 
 @pytest.fixture(scope="module")
