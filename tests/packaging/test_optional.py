@@ -31,13 +31,14 @@ OPTIONAL = (
 )
 BLOCK = f"""
 import sys
+from importlib.machinery import PathFinder
 
-class NotInstalled:
-    def find_spec(self, name, path=None, target=None):
-        if name.partition(".")[0] in {OPTIONAL}:
-            raise ModuleNotFoundError(f"No module named {{name!r}}", name=name)
+find_spec = PathFinder.find_spec
 
-sys.meta_path.insert(0, NotInstalled())
+def find_installed(name, path=None, target=None):
+    return None if name.partition(".")[0] in {OPTIONAL} else find_spec(name, path, target)
+
+PathFinder.find_spec = find_installed
 """
 TASK = "phantom-nodule"
 

@@ -42,8 +42,8 @@ def finished_on(
     network = build_backbone(arch, input_size, args=dict(start.arch_args) if start else {})
     state = {name: value.contiguous() for name, value in network.state_dict().items()}
     for name, value in state.items():
-        if name.endswith(("running_mean", "running_var")):
-            value += torch.rand(value.shape) / 5
+        if name.endswith(("running_mean", "running_var")):  # means below 0, or ReLU would let nothing through
+            value += torch.rand(value.shape) / (5 if name.endswith("var") else -5)
     settings = PretrainSettings(
         variant="gray", arch=arch, steps=8, batch_size=16, input_size=input_size, lr=0.001, weight_decay=0.05
     )

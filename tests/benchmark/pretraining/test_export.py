@@ -45,14 +45,14 @@ NETWORKS = {
 }
 CLEAN = f"""
 import os, sys
+from importlib.machinery import PathFinder
 sys.path = [place for place in sys.path if not os.path.realpath(place or ".").startswith({str(ROOT)!r})]
+find_spec = PathFinder.find_spec
 
-class NotInstalled:
-    def find_spec(self, name, path=None, target=None):
-        if name.partition(".")[0] in HIDDEN:
-            raise ModuleNotFoundError(f"No module named {{name!r}}", name=name)
+def find_installed(name, path=None, target=None):
+    return None if name.partition(".")[0] in HIDDEN else find_spec(name, path, target)
 
-sys.meta_path.insert(0, NotInstalled())
+PathFinder.find_spec = find_installed
 try:
     import mednet_bench
     raise SystemExit("mednet_bench was imported")
