@@ -108,9 +108,9 @@ def check_nested_images(
         )
     if len(available) == len(plan.sources) and plan.images > sum(available):
         raise UserError(
-            f"--inits: {name}: the sources for {target} have {sum(available):,} images to pretrain on: take at "
-            f"most that many, name {name.partition('@')[0]} for all of them, or put further {plan.variant} data "
-            "sets into the data root."
+            f"--inits: {name}: the sources for {target} have {sum(available):,} images to pretrain on: take "
+            f"at most that many, name {name.partition('@')[0]} for all of them, or put further "
+            f"{plan.variant} data sets into the data root."
         )
 
 

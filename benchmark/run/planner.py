@@ -143,9 +143,7 @@ def build_plan(
     read: dict[tuple[str, int], Mapping[str, Split]] = {}
     folds, val_shares, fold_notes = _choose_folds(request, targets, partial(_labels_once, read, places))
     cards = {
-        (task.name, arch, init.name): _resolve_init(
-            init, _init_request(request, task, arch, known, places)
-        )
+        (task.name, arch, init.name): _resolve_init(init, _init_request(request, task, arch, known, places))
         for task in targets
         for arch, init in paired.pairs
     }
@@ -281,7 +279,10 @@ def _absent_card(init: NamedInit) -> InitCard:
 
 
 def _check_pretraining_images(
-    request: RunConfig, cards: InitCards, places: DataLocations, read: dict[tuple[str, int], Mapping[str, Split]]
+    request: RunConfig,
+    cards: InitCards,
+    places: DataLocations,
+    read: dict[tuple[str, int], Mapping[str, Split]],
 ) -> None:
     """Raise `UserError` for a number of pretraining images (`mednet@4000`) that a task's sources lack.
 
