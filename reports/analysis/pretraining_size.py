@@ -238,7 +238,7 @@ def _shared_variance(
 def _curve_over_tasks(
     facts: _CurveFacts, scores: SettingScores, family: str, curves: Sequence[SizeCurve]
 ) -> Iterator[SizeCurve]:
-    """Yield the mean over independent tasks of the scores of the inits that all tasks have; none for one task."""
+    """Yield the mean over independent tasks, of the inits that all tasks have; nothing for one task."""
     curves = [curve for curve in curves if not math.isnan(curve.reference)] or curves
     has_reference = any(not math.isnan(curve.reference) for curve in curves)
     sizes: dict[str, list[float]] = defaultdict(list)

@@ -21,8 +21,8 @@ def pretraining_images_answer(results: ReportInput) -> ReportAnswer | None:
     curve = focus_curve(curves)
     seeds = count_noun(curve.seeds, "seed")
     made = f" These images are {GENERATED}." if curve.setting.generated else ""
-    n = f" n = {count_noun(len(curve.tasks), 'task')}, {count_noun(len(curve.points), 'pretraining')}, {seeds}."
-    sentence = f"{needed_sentence(curve)}{n}{made}"
+    tasks, sizes = count_noun(len(curve.tasks), "task"), count_noun(len(curve.points), "number")
+    sentence = f"{needed_sentence(curve)} n = {tasks}, {sizes} of images, {seeds}.{made}"
     return ReportAnswer("How many pretraining images would it take?", sentence, "pretraining-images")
 
 
@@ -51,21 +51,21 @@ def needed_sentence(curve: SizeCurve) -> str:
     if curve.problem:
         return f"{curve.family} {CANNOT} ({where}): {curve.problem}."
     if curve.needed is None:
-        return f"{curve.family} rises with its images ({where}), but there is no {REFERENCE} with an error to meet."
+        return f"{curve.family} rises with its images ({where}); there is no {REFERENCE} to meet."
     first, most = curve.points[0].images, SEARCHED * curve.points[-1].images
     if math.isinf(curve.needed.low):
         return f"{curve.family} would not meet {REFERENCE} with {most:,.0f} images ({where})."
     if math.isinf(curve.needed.estimate):
         least = round_images(curve.needed.low)
         return (
-            f"{curve.family} levels off below {REFERENCE} ({where}); if they meet, then with {least} images or "
-            "more."
+            f"{curve.family} levels off below {REFERENCE} ({where}); if they meet, then with {least} images "
+            "or more."
         )
     if curve.needed.estimate <= first:
         return f"{curve.family} meets {REFERENCE} with {first:,.0f} images or fewer ({where})."
     return (
-        f"{curve.family} would meet {REFERENCE} with about {round_images(curve.needed.estimate)} images (95 % "
-        f"interval {needed_interval(curve.needed, first)}; {where})."
+        f"{curve.family} would meet {REFERENCE} with about {round_images(curve.needed.estimate)} images "
+        f"(95 % interval {needed_interval(curve.needed, first)}; {where})."
     )
 
 

@@ -68,13 +68,13 @@ def pretraining_images_section(results: ReportInput) -> SectionContent | None:
     if not curves:
         return None
     lead = (
-        f"{primary_title(results)} against the number of different pretraining images. The images of a smaller "
-        "number are among those of a larger one; steps and the shares of the sources are equal, so that only "
-        "the number of images differs. Each number was pretrained once.",
-        "The curve is a - b n^(-c), with n images, by least squares. Its intervals (95 %) come from the scatter "
-        "of the points around it, which holds the luck of pretrainings and trainings, and include the "
-        f"uncertainty of c. The prediction interval is where a further pretraining with {HORIZON:g} times the "
-        "images would score on the same test images, if the curve keeps its form: no data show that it does. "
+        f"{primary_title(results)} against the number of different pretraining images. The images of a "
+        "smaller number are among those of a larger one; steps and the shares of the sources are equal, so "
+        "that only the number of images differs. Each number was pretrained once.",
+        "The curve is a - b n^(-c), with n images, by least squares. Its intervals (95 %) come from the "
+        "scatter of the points around it, which holds the luck of pretrainings and trainings, and include the "
+        f"uncertainty of c. The prediction interval is where a further pretraining with {HORIZON:g} times "
+        "the images would score on the same test images, if the curve keeps its form: no data show that. "
         f"Where it meets {REFERENCE}, the interval also allows for other test images and the seeds of "
         f"{REFERENCE}. \u201c{CANNOT.capitalize()}\u201d: fewer than five numbers of images, no rise, or a "
         "prediction as uncertain as the whole measured rise.",
@@ -94,10 +94,11 @@ def _notes(curves: Sequence[SizeCurve]) -> Iterator[str]:
         if curve.left_out:
             yield (
                 f"{join_words(curve.left_out)}: no point of the mean over tasks ({curve.setting.protocol}, "
-                f"{format_labels(curve.setting.fraction)}), as not all tasks have it with the same number of images."
+                f"{format_labels(curve.setting.fraction)}), as its images differ between tasks."
             )
     if len(curves) > SIZE_PANELS:
-        yield f"{count_noun(len(curves) - SIZE_PANELS, 'more panel')} left out; the tables have their numbers."
+        more = count_noun(len(curves) - SIZE_PANELS, "more panel")
+        yield f"{more} left out; the tables have their numbers."
 
 
 def _place(curve: SizeCurve) -> str:
@@ -217,7 +218,7 @@ def _figures(results: ReportInput, curves: Sequence[SizeCurve]) -> tuple[Figure,
             caption = (
                 f"{_place(first)}, {format_labels(first.setting.fraction)}. {primary_title(results)} against "
                 "pretraining images (logarithmic). Bars: 95 % interval over test images and seeds; of a mean "
-                f"over tasks, of the difference to {REFERENCE} over tasks. Line: power law, dashed where it is "
+                f"over tasks, of the difference to {REFERENCE} over tasks. Line: power law, dashed where "
                 "extrapolated; band: 95 % interval of a further pretraining."
             )
             panels = tuple(_panel(results, curve, init_looks) for curve in members)
@@ -247,7 +248,8 @@ def _panel(results: ReportInput, curve: SizeCurve, init_looks: dict[str, InitLoo
         panel_title(axes, curve_name(curve), _panel_note(curve))
 
     points = ", ".join(f"{format_number(point.score)} with {point.images:,.0f}" for point in curve.points)
-    alt = f"{primary_title(results)} of {curve.family} by images, {curve_name(curve)}: {points}. {needed_sentence(curve)}"
+    what = f"{primary_title(results)} of {curve.family} by images, {curve_name(curve)}"
+    alt = f"{what}: {points}. {needed_sentence(curve)}"
     facts = {"task": curve.tasks, "protocol": curve.setting.protocol, "fraction": curve.setting.fraction}
     return draw_panel(paint, 360, 240, alt, facts=facts)
 
@@ -300,15 +302,15 @@ def _corpus_part(curve: SizeCurve, plan: CorpusComposition) -> SectionPart:
         return SectionPart(title, (f"{needed_sentence(curve)} {planned} Whether they suffice is not known.",))
     score, low, high = curve.predict(float(plan.images))
     predicted = (
-        f"If the curve keeps its form so far, all of them would score {format_number(score)} (95 % prediction "
-        f"interval {format_number(low)} to {format_number(high)}; {curve_name(curve)})."
+        f"If the curve keeps its form so far, all of them would score {format_number(score)} (95 % "
+        f"prediction interval {format_number(low)} to {format_number(high)}; {curve_name(curve)})."
     )
     needed = curve.needed.estimate if curve.needed else math.inf
     lead = (f"{needed_sentence(curve)} {planned} {predicted}",)
     if not curve.points[0].images < needed < math.inf:
         return SectionPart(title, lead)
     if needed > plan.images:
-        more = f"That is {needed / plan.images:.1f} times the plan: more than the open databases of the catalog have."
+        more = f"That is {needed / plan.images:.1f} times the plan, which is shown in full."
         return SectionPart(title, (*lead, more), blocks=(_corpus_table(plan, float(plan.images)),))
     return SectionPart(title, lead, blocks=(_corpus_table(plan, needed),))
 

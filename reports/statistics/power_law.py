@@ -1,7 +1,7 @@
 """Saturating power law of a score over a number of images: fit, prediction, and when there is none.
 
-The form ``score = a - b * n ** -c`` is that of Hestness et al. 2017 (arXiv 1712.00409) and Rosenfeld et al. 2020
-(ICLR, arXiv 1909.12673) with a limit.
+The form ``score = a - b * n ** -c`` is that of Hestness et al. 2017 (arXiv 1712.00409) with a limit, as in
+Rosenfeld et al. 2020 (ICLR, arXiv 1909.12673).
 """
 
 import math
