@@ -72,9 +72,9 @@ def pretraining_images_section(results: ReportInput) -> SectionContent | None:
         "smaller number are among those of a larger one; steps and the shares of the sources are equal, so "
         "that only the number of images differs. Each number was pretrained once.",
         "The curve is a - b n^(-c), with n images, by least squares. Its intervals (95 %) come from the "
-        "scatter of the points around it, which holds the luck of pretrainings and trainings, and include the "
-        f"uncertainty of c. The prediction interval is where a further pretraining with {HORIZON:g} times "
-        "the images would score on the same test images, if the curve keeps its form: no data show that. "
+        "scatter of the points around it, which holds the luck of pretrainings and trainings, and allow for "
+        f"the uncertainty of c. The prediction interval is where a further pretraining with {HORIZON:g} "
+        "times the images would score on the same test images, if the curve keeps its form: no data show that. "
         f"Where it meets {REFERENCE}, the interval also allows for other test images and the seeds of "
         f"{REFERENCE}. \u201c{CANNOT.capitalize()}\u201d: fewer than five numbers of images, no rise, or a "
         "prediction as uncertain as the whole measured rise.",
