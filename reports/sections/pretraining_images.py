@@ -74,7 +74,8 @@ def pretraining_images_section(results: ReportInput) -> SectionContent | None:
         "The curve is a - b n^(-c), with n images, by least squares. Its intervals (95 %) come from the "
         "scatter of the points around it, which holds the luck of pretrainings and trainings, and allow for "
         f"the uncertainty of c. The prediction interval is where a further pretraining with {HORIZON:g} "
-        "times the images would score on the same test images, if the curve keeps its form: no data show that. "
+        "times the images would score on the same test images, if the curve keeps its form, which no data "
+        "show. "
         f"Where it meets {REFERENCE}, the interval also allows for other test images and the seeds of "
         f"{REFERENCE}. \u201c{CANNOT.capitalize()}\u201d: fewer than five numbers of images, no rise, or a "
         "prediction as uncertain as the whole measured rise.",
