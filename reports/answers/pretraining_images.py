@@ -51,7 +51,10 @@ def needed_sentence(curve: SizeCurve) -> str:
     if curve.problem:
         return f"{curve.family} {CANNOT} ({where}): {curve.problem}."
     if curve.needed is None:
-        return f"{curve.family} rises with its images ({where}); there is no {REFERENCE} to meet."
+        why = f"there is no {REFERENCE} to meet" if math.isnan(curve.reference) else "it has no known error"
+        return (
+            f"{curve.family} rises with its images ({where}); where it meets {REFERENCE} is not known: {why}."
+        )
     first, most = curve.points[0].images, SEARCHED * curve.points[-1].images
     if math.isinf(curve.needed.low):
         return f"{curve.family} would not meet {REFERENCE} with {most:,.0f} images ({where})."
