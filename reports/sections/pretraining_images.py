@@ -295,7 +295,7 @@ def _corpus_part(curve: SizeCurve, plan: CorpusComposition) -> SectionPart:
     """Say what a corpus of the size needed would consist of, by the catalog's open databases."""
     title = f"What such a {plan.variant} corpus would consist of"
     planned = (
-        f"The catalog's plan (`mednet-bench sources plan {plan.variant}`) has {plan.images:,} open images of "
+        f"The catalog's plan (mednet-bench sources plan {plan.variant}) has {plan.images:,} open images of "
         f"{count_noun(len(plan.shares), 'source')}, "
         f"{format_number(plan.images / curve.points[-1].images, ',.0f')} times the most measured here."
     )
@@ -322,7 +322,7 @@ def _corpus_table(plan: CorpusComposition, images: float) -> Table:
         TableColumn("Images", ",.0f", "with two significant digits"),
         TableColumn("Share", ".1f", "percent of the images"),
         TableColumn("Planned", ",d", "images of the whole plan"),
-        TableColumn("Sources", "", "ids of the catalog; `mednet-bench sources show ID`"),
+        TableColumn("Sources", "", "ids of the catalog, see mednet-bench sources show ID"),
     )
     rows: list[TableRow] = []
     for modality in count_modalities(plan):
