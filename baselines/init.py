@@ -39,7 +39,7 @@ class PretrainPlan:
         input_size: in pixels, of the network's square input.
         identity: hash of all of the above, the data fingerprints and the budget; names the cache file.
         start: the init whose weights the training starts from; None is random weights.
-        images: pretraining images shown, with repetition; 0 leaves the number to the run's budget.
+        images: number of different training images over all sources; 0 takes all of them.
     """
 
     variant: str
@@ -181,7 +181,7 @@ class InitRequest:
         size: stored size in pixels of the run's images.
         tasks: every known task and source, for an init that pretrains.
         path: PATH of ``--inits name=PATH``, or None.
-        images: pretraining images shown, as in `mednet@4000`; 0 leaves the number to `budget`.
+        images: number of different pretraining images, as in `mednet@4000`; 0 takes all of them.
         budget: description of the pretraining budget, e.g. ``"images=24000 lr=0.001"``; it is hashed.
         cache: folder for weights pretrained here.
         paths: every PATH of ``--inits``, by init, for an init that starts from another.

@@ -22,7 +22,7 @@ INIT_NAME_FORMS = {
     "imagenet/TAG": "timm's weights with this tag for the arch, e.g. imagenet/dino; `info imagenet/dino`",
     "zoo/NAME": "a public checkpoint; zoo/NAME=FILE where you have its file; `ls inits` lists them",
     "zoo/GROUP": "every checkpoint of a group that fits the run's archs: zoo/gray, zoo/color, zoo/resnet50",
-    "mednet@IMAGES": "mednet, or continued, pretrained on IMAGES images, e.g. mednet@4000",
+    "mednet@IMAGES": "mednet, or continued, pretrained on IMAGES of its images in as many steps: mednet@4000",
     "NAME=CARD.toml": "weights of your own, under any name, or family/variant",
     "meanvar:INIT": "random normal weights with each tensor's mean and variance: scale without features",
     "shuffled:INIT": "each tensor's values in random order",
@@ -38,7 +38,7 @@ class InitName:
     Attributes:
         kind: kind of derivation, or "".
         base: the init itself or the source of the derivation: `family`, `family/variant` or `NAME`.
-        images: number of pretraining images after `@`, or 0.
+        images: number of different pretraining images after `@`, or 0 for all.
         stages: number of stages that "partial" keeps; 0 otherwise.
     """
 

@@ -35,6 +35,7 @@ def pretraining_card(name: str, request: InitRequest, start: InitCard | None = N
     """
     pretraining = plan_pretraining(request, start)
     names = ", ".join(source.name for source in pretraining.sources)
+    names = f"{request.images:,} images of {names}" if request.images else names
     origin = f" from {start.name}" if start else ""
     seen = set(start.corpora if start else ()).union(*(source.origin for source in pretraining.sources))
     return InitCard(
@@ -82,6 +83,7 @@ def plan_pretraining(request: InitRequest, start: InitCard | None = None) -> Pre
             for task, side in zip(sources, sides, strict=True)
         ],
         start.decisive if start else "",
+        *([request.images] if request.images else []),  # absent for all images: their names stay
     ]
     return PretrainPlan(
         variant=request.task.variant,

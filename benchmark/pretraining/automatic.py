@@ -7,6 +7,7 @@ from pathlib import Path
 import msgspec
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from ...baselines.init import PretrainPlan, contract_of
@@ -23,13 +24,13 @@ from .config import PretrainCallbacks, PretrainConfig, PretrainOutcome
 from .distributed import RankGroup
 from .in_memory_loader import MemoryImages
 from .mednet_cache import PretrainFacts, facts_path, read_pretrain_facts
+from .nested_images import PRETRAIN_SEED, draw_rows, join_splits, nested_pools
 from .pretrain_result import PretrainSettings
 from .progress import PretrainDisplay
-from .sources import SourcePool, hold_out
+from .sources import SourcePool
 from .train_loop import run_training as train
 
 EVALUATIONS = 4
-PRETRAIN_SEED = 0
 
 
 def pretrain_automatic(
@@ -52,8 +53,6 @@ def pretrain_automatic(
         if (existing := read_pretrain_facts(weights)) is not None:
             return existing
         started = time.perf_counter()
-        if plan.images:
-            recipe = msgspec.structs.replace(recipe, pretrain_images=plan.images)
         result, parts = _train_in_parts(plan, recipe, places, device, check, cuda_graphs)
         write_tensors(weights, result.state, ("identity", plan.identity))
         facts = PretrainFacts(
@@ -123,31 +122,22 @@ def _load_pools(
     """
     pools: list[SourcePool] = []
     images: list[Tensor] = []
+    groups: list[NDArray[np.int64]] = []
     prepare = InputPreparation(contract_of(plan.start), plan.input_size)
     for task, side in track_each("reading source", list(zip(plan.sources, plan.sizes, strict=True))):
         splits = task.source.load(side, places)
-        whole = _concatenate_splits([splits[name] for name in task.pretrain_splits])
-        rng = np.random.default_rng([PRETRAIN_SEED, len(pools)])
-        rows = rng.permutation(len(whole))[: recipe.pretrain_images]
-        groups = whole.groups[rows] if whole.groups is not None else None
-        train, held_out = hold_out(len(rows), groups, rng)
+        whole = join_splits([splits[name] for name in task.pretrain_splits])
+        rows, train, held_out = draw_rows(whole, recipe.pretrain_images, PRETRAIN_SEED, len(pools))
+        groups.append(np.full(len(rows), -1) if whole.groups is None else whole.groups[rows])
         pools.append(
             SourcePool(task.name, task.kind, task.classes, task.flips, whole.labels[rows], train, held_out)
         )
         stored = as_stored(Split(whole.images[rows], whole.labels[rows]), "cpu")
         images.append(_resize_images(stored, prepare, device))
+    if plan.images:
+        pools = nested_pools(pools, groups, plan.images, PRETRAIN_SEED)
     together = torch.cat(images)
     return pools, together.to(holding_device(together.nbytes, device))
-
-
-def _concatenate_splits(parts: list[Split]) -> Split:
-    """Concatenate splits, which share group numbers; an unknown group is -1."""
-    alone = len(parts) == 1  # not copied: it may be larger than memory, with only some rows needed
-    return Split(
-        parts[0].images if alone else np.concatenate([part.images for part in parts]),
-        np.concatenate([part.labels for part in parts]),
-        np.concatenate([np.full(len(part), -1) if part.groups is None else part.groups for part in parts]),
-    )
 
 
 def _resize_images(images: Tensor, prepare: InputPreparation, device: str) -> Tensor:

@@ -93,12 +93,7 @@ def hold_out(count: int, groups: _Rows | None, rng: np.random.Generator) -> tupl
         groups: [count] patients, smears, ...; -1 is an image without a group. None: no image has one.
     """
     wanted = held_out_most(count)
-    keys = np.full(count, NO_GROUP, np.int64) if groups is None else groups.astype(np.int64)
-    alone = keys == NO_GROUP
-    _, known = np.unique(keys[~alone], return_inverse=True)
-    number = np.empty(count, np.int64)
-    number[~alone] = known
-    number[alone] = np.arange(alone.sum()) + (known.max(initial=-1) + 1)
+    number = group_numbers(np.full(count, NO_GROUP, np.int64) if groups is None else groups)
     sizes = np.bincount(number)
     chosen = np.zeros(len(sizes), bool)
     taken = 0
@@ -110,3 +105,14 @@ def hold_out(count: int, groups: _Rows | None, rng: np.random.Generator) -> tupl
             taken += int(sizes[group])
     held_out = chosen[number] if count else np.zeros(0, bool)
     return np.flatnonzero(~held_out), np.flatnonzero(held_out)
+
+
+def group_numbers(groups: _Rows) -> _Rows:
+    """Number the groups [count] from 0; every image without one (-1) is a group of its own."""
+    keys = groups.astype(np.int64)
+    alone = keys == NO_GROUP
+    _, known = np.unique(keys[~alone], return_inverse=True)
+    number = np.empty(len(keys), np.int64)
+    number[~alone] = known
+    number[alone] = np.arange(alone.sum()) + (known.max(initial=-1) + 1)
+    return number

@@ -89,7 +89,7 @@ class CostCounter:
             raise AssertionError("a pretrain cell has a pretraining")
         if card.file and read_pretrain_facts(card.file):  # in the cache
             return CellCost(planned, plan.sources[0], CostEstimate())
-        steps = max(1, (plan.images or recipe.pretrain_images) // recipe.pretrain_batch)
+        steps = max(1, recipe.pretrain_images // recipe.pretrain_batch)
         sizes = [task.split_sizes or (0, 0, 0) for task in plan.sources]
         held_out = sum(held_out_most(size[0]) for size in sizes)
         work = CostEstimate(

@@ -225,10 +225,22 @@ class CellRunner:
             hashes=ContentHashes(weights=f"sha256:{facts.sha256}"),
             init=init_facts(card, None),
             seconds=facts.seconds,
-            notes=(*((CACHED_WEIGHTS_NOTE,) if cached else ()), *_parts_note(facts.parts), *facts.notes),
+            notes=(
+                *((CACHED_WEIGHTS_NOTE,) if cached else ()),
+                *_parts_note(facts.parts),
+                *_unshown_note(plan.images, images),
+                *facts.notes,
+            ),
         )
 
 
 def _parts_note(parts: int) -> tuple[str, ...]:
     """Return the note that each batch was cut into parts; empty for one part."""
     return (f"memory was short: each batch was accumulated in {parts} parts",) if parts > 1 else ()
+
+
+def _unshown_note(asked: int, shown: int) -> tuple[str, ...]:
+    """Return the note that a pretraining ended before it had shown every image; empty if it showed all."""
+    if shown >= asked:
+        return ()
+    return (f"only {shown:,} of {asked:,} images were shown: --pretrain-images is too low for all of them",)

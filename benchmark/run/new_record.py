@@ -90,7 +90,7 @@ def init_facts(card: InitCard, task: Task | None) -> InitFacts:
         possible=tuple(_possible_contamination(card, task)) if task else (),
         objective=card.objective,
         license=card.license,
-        pretraining_images=card.pretraining_images,
+        pretraining_images=sum(facts.images.values()) if facts else card.pretraining_images,
         started_from=card.started_from,
         images_of=card.images_of,
         arch_args=dict(card.arch_args),

@@ -20,6 +20,7 @@ from ...core.files import cache_folder
 from ...tasks.data_paths import data_locations
 from ...tasks.task import SPLITS, DataLocations, Split, Task, load_labels
 from ..overlap.copies import data_identity
+from ..pretraining.nested_images import PRETRAIN_SEED, check_nested_images, count_training_images
 from ..schema.plan import Cell, Fold, Plan, PlannedCell, TrainingConfig, key_of
 from ..schema.request import AUTO_FOLDS, RunConfig
 from ..training.folds import fold_sizes, pool_splits
@@ -142,12 +143,11 @@ def build_plan(
     read: dict[tuple[str, int], Mapping[str, Split]] = {}
     folds, val_shares, fold_notes = _choose_folds(request, targets, partial(_labels_once, read, places))
     cards = {
-        (task.name, arch, init.name): _resolve_init(
-            init, _init_request(request, task, arch, init, known, places)
-        )
+        (task.name, arch, init.name): _resolve_init(init, _init_request(request, task, arch, known, places))
         for task in targets
         for arch, init in paired.pairs
     }
+    _check_pretraining_images(request, cards, places, read)
     fingerprints = _fingerprints(request, targets, cards, places)
     planned = _plan_cells(request, targets, cards, fingerprints, places, val_shares, folds, paired.pairs)
     cells = tuple(_unique_cells(planned))
@@ -278,12 +278,33 @@ def _absent_card(init: NamedInit) -> InitCard:
     return InitCard(init.name, "not on this machine", identity, file=file)
 
 
+def _check_pretraining_images(
+    request: RunConfig,
+    cards: InitCards,
+    places: DataLocations,
+    read: dict[tuple[str, int], Mapping[str, Split]],
+) -> None:
+    """Raise `UserError` for a number of pretraining images (`mednet@4000`) that a task's sources lack.
+
+    Sources without files, in an estimate before a download, are not counted.
+    """
+    limit = request.recipe.pretrain_images
+    here = replace(places, assumed=None)
+    for (target, _, _), card in cards.items():
+        plan = card.source.pretraining
+        if not plan or not plan.images:
+            continue
+        available = [
+            count_training_images(task, _labels_once(read, places, task, size), limit, PRETRAIN_SEED, place)
+            for place, (task, size) in enumerate(zip(plan.sources, plan.sizes, strict=True))
+            if not task.source.missing(size, here)
+        ]
+        check_nested_images(card.source.name, target, plan, limit, available)
+
+
 def _init_request(
-    request: RunConfig, task: Task, arch: str, init: NamedInit, known: Sequence[Task], places: DataLocations
+    request: RunConfig, task: Task, arch: str, known: Sequence[Task], places: DataLocations
 ) -> InitRequest:
-    recipe = request.recipe
-    if init.parts.images:
-        recipe = msgspec.structs.replace(recipe, pretrain_images=init.parts.images)
     return InitRequest(
         task=task,
         arch=arch,
@@ -292,7 +313,7 @@ def _init_request(
         tasks=tuple(known),
         places=places,
         path=None,  # set by the init's name
-        budget=encode_fields(recipe, PRETRAIN_FIELDS),
+        budget=encode_fields(request.recipe, PRETRAIN_FIELDS),
         cache=cache_folder(),
     )
 

@@ -94,7 +94,11 @@ class TrainingConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     ] = (1, 5, 20, 50)
     pretrain_images: Annotated[
         int,
-        field_meta(TRAINING, "Images seen in total by a `mednet` init that is pretrained here.", ge=1),
+        field_meta(
+            TRAINING,
+            "Images, with repetition, that a `mednet` pretraining shows; mednet@N: N different ones.",
+            ge=1,
+        ),
     ] = BY_BUDGET
     """With repetition."""
     pretrain_lr: Annotated[float, field_meta(TRAINING, "Learning rate of a `mednet` pretraining.", gt=0)] = (

@@ -92,7 +92,7 @@ def _take(split: Split, fraction: float, rng: np.random.Generator, resampled: bo
     counts = np.zeros((int(groups.max()) + 1, member.shape[1]))
     np.add.at(counts, groups, member)  # [groups, classes]
     sizes = np.bincount(groups)
-    order = _bootstrap_order(counts, sizes, rng) if resampled else _stratified_order(counts, rng)
+    order = _bootstrap_order(counts, sizes, rng) if resampled else stratified_order(counts, rng)
     reached = np.cumsum(sizes[order])
     count = round(fraction * len(split))
     places = np.zeros(len(order), bool)
@@ -126,11 +126,11 @@ def _bootstrap_order(counts: NDArray[np.float64], sizes: _Index, rng: np.random.
     """Draw groups with replacement until all images are replaced; then each once, for the rarest classes."""
     rounds: list[_Index] = []
     while sum(int(sizes[drawn].sum()) for drawn in rounds) < sizes.sum():
-        rounds.append(_stratified_order(counts, rng, resampled=True))
-    return np.concatenate([*rounds, _stratified_order(counts, rng)])
+        rounds.append(stratified_order(counts, rng, resampled=True))
+    return np.concatenate([*rounds, stratified_order(counts, rng)])
 
 
-def _stratified_order(
+def stratified_order(
     counts: NDArray[np.float64], rng: np.random.Generator, resampled: bool = False
 ) -> _Index:
     """Order groups so that every prefix holds each stratum in proportion.

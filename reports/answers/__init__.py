@@ -4,6 +4,7 @@ ANSWER_ORDER = (
     "main",
     "by-modality",
     "labels-saved",
+    "pretraining-images",
     "convergence",
     "transfusion",
     "subgroups",

@@ -4,6 +4,7 @@ from collections import defaultdict
 from collections.abc import Sequence
 
 from ...benchmark.schema.records import Record
+from ..analysis.pretraining_size import sized_inits
 from ..analysis.report_input import BASELINE, ReportInput
 from ..analysis.verdicts import BETTER, EQUIVALENT, WORSE, Verdict
 from ..elements.format import GENERATED, count_noun, join_words
@@ -28,11 +29,15 @@ COMPARED_WITH = {BETTER: "than", EQUIVALENT: "to", WORSE: "than"}
 
 
 def main_answer(results: ReportInput, verdicts: Sequence[Verdict]) -> ReportAnswer:
-    """Answer for every init except ImageNet and scratch; from real tasks only, if there are any."""
+    """Answer for every init except ImageNet and scratch; from real tasks only, if there are any.
+
+    Of a family with several numbers of pretraining images, that with all of them.
+    """
     question = "Does medical pretraining help here?"
     counted, warning = evidence_of(results, verdicts)
     inits = list(dict.fromkeys(row.init for row in results.rows))
-    medical = [init for init in inits if init not in {*OTHERS, *results.derived_inits, *results.random_inits}]
+    known = {*OTHERS, *results.derived_inits, *results.random_inits, *sized_inits(inits)}
+    medical = [init for init in inits if init not in known]
     pairs = [(init, other) for init in medical for other in OTHERS if other in inits]
     note = ""
     if not pairs:

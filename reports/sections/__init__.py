@@ -5,6 +5,7 @@ SECTION_ORDER = (
     "over-tasks",
     "effects",
     "labels-saved",
+    "pretraining-images",
     "essay",
     "leaderboard",
     "learning-curves",

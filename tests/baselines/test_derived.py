@@ -236,14 +236,15 @@ def test_inits_declare_where_their_weights_come_from(need: InitRequest, tmp_path
     }  # fmt: skip
 
 
-def test_a_number_of_images_decides_alone_how_long_a_mednet_is_trained() -> None:
+def test_a_number_of_images_is_of_different_images_with_the_steps_of_the_run() -> None:
     words = {"tasks": "phantom-organ", "protocols": "linear", "size": 28, "input_size": 32, "download": False}
 
-    def identities(inits: str, images: int) -> dict[str, str]:
+    def cards_of(inits: str, images: int) -> dict[str, InitCard]:
         config = RunConfig(inits=inits, pretrain_images=images, **words)  # type: ignore[arg-type]
-        cards = resolve_request(config).cards
-        return {name: card.identity for (_, _, name), card in cards.items()}
+        return {name: card for (_, _, name), card in resolve_request(config).cards.items()}
 
-    few, many = (identities("mednet@64,mednet@96,mednet", images) for images in (64, 256))
-    assert few["mednet@64"] == many["mednet@64"] == few["mednet"] != many["mednet"]
-    assert len({*few.values(), *many.values()}) == 3
+    few, many = (cards_of("mednet@64,mednet@96,mednet", images) for images in (128, 256))
+    identities = [card.identity for card in (*few.values(), *many.values())]
+    assert len(set(identities)) == len(identities)
+    assert cards_of("mednet", 128)["mednet"].identity == few["mednet"].identity
+    assert "pretrained here on 64 images of phantom-" in few["mednet@64"].label

@@ -30,7 +30,7 @@ def test_the_commands_of_the_page_work(tmp_path: Path, monkeypatch: pytest.Monke
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(projection, "CPU_SECONDS", 0.05)
     monkeypatch.setenv("MEDNET_BENCH_CACHE", str(tmp_path / "cache"))
-    made, used, to_timm, _, _, projected = LINES
+    made, used, _, to_timm, _, _, projected = LINES
     for line in (made, projected):
         result = CliRunner().invoke(cli, [*words(line), *SMALL.split()], standalone_mode=False)
         assert not result.exception, (line, result.exception)
@@ -45,7 +45,7 @@ def test_the_commands_of_the_page_work(tmp_path: Path, monkeypatch: pytest.Monke
     assert (result.exception, result.return_value) == (None, 0), result.output
 
 
-@pytest.mark.parametrize("text", [LINES[4], re.findall(r"```bash\n(.*?)```", HALF, re.DOTALL)[0]])
+@pytest.mark.parametrize("text", [LINES[5], re.findall(r"```bash\n(.*?)```", HALF, re.DOTALL)[0]])
 def test_the_commands_for_clusters_have_options_that_exist(text: str) -> None:
     name, *options = words(text.replace("\\\n", " "))
     command = cli.commands[name]
@@ -54,6 +54,12 @@ def test_the_commands_for_clusters_have_options_that_exist(text: str) -> None:
         assert context.params["arch"] == "resnet50"
     assert "torchrun" in text
     assert "--no-python" in text
+
+
+def test_the_command_for_numbers_of_images_has_options_that_exist() -> None:
+    name, *options = words(LINES[2])
+    with cli.commands[name].make_context(name, options) as context:
+        assert "mednet@1000" in context.params["inits"]
 
 
 def row(start: str) -> list[str]:

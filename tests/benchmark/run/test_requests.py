@@ -28,6 +28,8 @@ WRONG = {
     "no task": (["run", "--tasks", ","], "--tasks is empty: name at least one"),
     "init": (["run", *SMALL, "--inits", "imagnet"], "There is no init 'imagnet'; did you mean 'imagenet'?"),
     "init twice": (["run", *SMALL, "--inits", "mednet,mednet=x"], "one init is named twice"),
+    "no images": (["run", *SMALL, "--inits", "mednet@0"], "must end in a number of images, as mednet@4000"),
+    "images": (["plan", *SMALL, "--inits", "mednet@9999"], "images to pretrain on: take at most that many"),
     "no path": (["run", *SMALL, "--inits", "mednet="], "there is no path after 'mednet='"),
     "scratch": (["run", *SMALL, "--inits", "scratch=x.toml"], "drop the path"),
     "protocol": (["run", *SMALL, "--protocols", "lineer"], "did you mean 'linear'?"),
