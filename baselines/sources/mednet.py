@@ -1,7 +1,7 @@
 """`mednet`: Gray- or Color-MedNet, pretrained on medical images other than the target's.
 
 No MedNet was ever released (arXiv 2110.06512 proposes one), so by default the weights are pretrained here,
-supervised, on the training splits of every other available data set that has the target's color, shares no
+supervised unless `--pretrain-option` says otherwise, on the training splits of every other available data set that has the target's color, shares no
 source group and no parent with it, and is real, or generated, as the target is.
 """
 
@@ -83,6 +83,7 @@ def plan_pretraining(request: InitRequest, start: InitCard | None = None) -> Pre
             for task, side in zip(sources, sides, strict=True)
         ],
         start.decisive if start else "",
+        *filter(None, [request.options.decisive]),  # none: the same identity as before there were any
     ]
     return PretrainPlan(
         variant=request.task.variant,
@@ -93,6 +94,7 @@ def plan_pretraining(request: InitRequest, start: InitCard | None = None) -> Pre
         identity=hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:16],
         start=start,
         images=request.images,
+        options=request.options,
     )
 
 
