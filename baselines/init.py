@@ -11,7 +11,7 @@ import msgspec
 from ..core.errors import UserError
 from ..core.registry import Registry, not_callable
 from ..tasks.task import DataLocations, Task
-from .pretrain_options import PretrainOptions
+from .pretrain_options import USUAL_OPTIONS, PretrainOptions
 
 
 class InputSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -52,7 +52,7 @@ class PretrainPlan:
     identity: str
     start: "InitCard | None" = None
     images: int = 0
-    options: PretrainOptions = PretrainOptions()
+    options: PretrainOptions = USUAL_OPTIONS
 
 
 Derivation = Literal["meanvar", "shuffled", "partial"]
@@ -204,7 +204,7 @@ class InitRequest:
     images: int = 0
     paths: Mapping[str, Path] = field(default_factory=dict)
     variant: str = ""
-    options: PretrainOptions = PretrainOptions()
+    options: PretrainOptions = USUAL_OPTIONS
 
 
 class MissingWeightsError(UserError):

@@ -37,6 +37,7 @@ class PretrainOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
         return msgspec.json.encode(changed, order="sorted").decode() if changed else ""
 
 
+USUAL_OPTIONS = PretrainOptions()
 OF_START = ("layer_decay", "anchor")
 """Options that keep what initial weights know; random weights know nothing."""
 PRETRAINED_HERE: Mapping[str, tuple[str, ...]] = {"mednet": OF_START, "continued": ()}

@@ -1,8 +1,9 @@
 """`mednet`: Gray- or Color-MedNet, pretrained on medical images other than the target's.
 
 No MedNet was ever released (arXiv 2110.06512 proposes one), so by default the weights are pretrained here,
-supervised unless `--pretrain-option` says otherwise, on the training splits of every other available data set that has the target's color, shares no
-source group and no parent with it, and is real, or generated, as the target is.
+supervised unless `--pretrain-option` says otherwise, on the training splits of every other available data set
+that has the target's color, shares no source group and no parent with it, and is real, or generated, as the
+target is.
 """
 
 import hashlib

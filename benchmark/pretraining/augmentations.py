@@ -23,13 +23,14 @@ RGB_TO_YIQ = (LUMA, (0.596, -0.274, -0.322), (0.211, -0.523, 0.312))
 class BatchAugmentation(Protocol):
     """An augmentation of batches on the device, by random numbers that are drawn before.
 
-    Attributes:
-        uniforms: numbers per image. Columns 1 and 5 are of quarter turns (0: none) and of mirroring (1:
-            none), which `BatchSampler` switches off where they are implausible.
+    Of these, columns 1 and 5 are of quarter turns (0: none) and of mirroring (1: none), which `BatchSampler`
+    switches off where they are implausible.
     """
 
     @property
-    def uniforms(self) -> int: ...
+    def uniforms(self) -> int:
+        """Return the random numbers per image."""
+        ...
 
     def __call__(self, images: Tensor, draws: Tensor) -> Tensor:
         """Augment floats 0..255 [batch, channels, side, side] by uniforms in [0, 1), [batch, uniforms]."""
@@ -82,7 +83,7 @@ class StrongAugmentRule:
         """Return one phrase for the model card."""
         hue = f", saturation {self.jitter:g}, hue {self.hue:g} turns" if self.color else ", no hue"
         return (
-            f"crops of {self.least_area:.0%} of the area or more, mirroring and quarter turns where plausible, "
+            f"crops of at least {self.least_area:.0%}, mirroring and quarter turns where plausible, "
             f"rotation {self.degrees:g} degrees, contrast and brightness {self.jitter:g}, "
             f"gamma {1 / self.gamma:.2g} to {self.gamma:g}{hue}"
         )
@@ -100,7 +101,9 @@ class StrongAugmentRule:
         # of a crop that is turned by 90 degrees, width and height change places in the image
         across, down = (cos * width).abs() + (sin * height).abs(), (sin * width).abs() + (cos * height).abs()
         rows = (
-            torch.stack([cos * width * mirror, -sin * height, signed[:, 3] * (1 - across).clamp(min=0)], dim=1),
+            torch.stack(
+                [cos * width * mirror, -sin * height, signed[:, 3] * (1 - across).clamp(min=0)], dim=1
+            ),
             torch.stack([sin * width * mirror, cos * height, signed[:, 4] * (1 - down).clamp(min=0)], dim=1),
         )
         return torch.stack(rows, dim=1)

@@ -44,8 +44,8 @@ def _details(of: CardContent) -> str:
     return f"""# {settings.variant.capitalize()}-MedNet, {settings.arch}
 
 A backbone that turns {tone} medical images of {side} x {side} pixels into features, to be fine-tuned on tasks
-with few labels. It was trained {_with_labels(of)} on {images:,} images of {len(of.finished.sources)} sources, from
-{initial}, by mednet-bench; the idea of a MedNet is from [arXiv 2110.06512](https://arxiv.org/abs/2110.06512).
+with few labels. It was trained {_with_labels(of)} on {images:,} images of {len(of.finished.sources)} sources,
+from {initial}, by mednet-bench; the idea of a MedNet is from [arXiv 2110.06512](https://arxiv.org/abs/2110.06512).
 It has no classifier: what the training added to the backbone was discarded.
 
 * Weights: `{of.card.path}`, sha256 `{of.card.sha256}`
@@ -144,9 +144,13 @@ def _start_rows(finished: PretrainResult) -> list[tuple[str, str]]:
 
 def _losses(of: CardContent) -> str:
     objective = OBJECTIVES[of.finished.settings.objective]
-    heads = "One head per source; cross-entropy, or binary cross-entropy where a source has several labels an image."
+    heads = (
+        "One head per source; cross-entropy, or binary cross-entropy where a source has several labels an "
+        "image."
+    )
     views = (
-        "SimCLR (arXiv 2002.05709): two augmented views of an image are to be more alike than views of others."
+        "SimCLR (arXiv 2002.05709): two augmented views of an image are to be more alike than views of two "
+        "images."
     )
     parts = ((heads, objective.uses_labels), (views, objective.takes_unlabeled))
     return "\n".join(text for text, applies in parts if applies)
@@ -158,6 +162,11 @@ def _scores(of: CardContent) -> str:
         for source in of.finished.sources
     ]
     warning = "\nThe initial weights may have been trained on them." if of.finished.start else ""
+    if not OBJECTIVES[of.finished.settings.objective].uses_labels:
+        return (
+            "## Held-out scores\n\nNone: the objective needs no labels, so that there is no classifier to "
+            "score.\n`curve.csv` has the loss on held-out images (`val_loss`)."
+        )
     return f"""## Held-out scores
 
 AUC (one against rest, mean over classes) of the final weights on images of the same sources that were held

@@ -43,4 +43,6 @@ class PretrainObjective:
         return self.embedding > 0
 
 
-OBJECTIVES: Registry[PretrainObjective] = Registry("objective", "mednet_bench.benchmark.pretraining.objectives")
+OBJECTIVES: Registry[PretrainObjective] = Registry(
+    "objective", "mednet_bench.benchmark.pretraining.objectives"
+)

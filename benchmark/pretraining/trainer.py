@@ -158,9 +158,7 @@ class PretrainTrainer:
     def _draws(self, step: int, whose: _Rows) -> NDArray[np.float32]:
         """Return the augmentation draws of a step, the views of an image side by side."""
         views = range(self.objective.views)
-        return np.concatenate(
-            [self.sampler.augmentation_draws(step, whose, view) for view in views], axis=1
-        )
+        return np.concatenate([self.sampler.augmentation_draws(step, whose, view) for view in views], axis=1)
 
     def _seed_part(self, step: int, part: int) -> None:
         """Seed dropout, which depends neither on the process of a part nor on earlier interruptions."""

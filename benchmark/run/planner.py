@@ -11,7 +11,7 @@ import msgspec
 from ...baselines.init import ABSENT, ArchArg, InitCard, InitRequest, MissingWeightsError
 from ...baselines.init_file import read_init_files
 from ...baselines.naming import ArchPairs, NamedInit, pair_with_archs, read_inits
-from ...baselines.pretrain_options import PretrainOptions, resolve_pretrain_options
+from ...baselines.pretrain_options import USUAL_OPTIONS, PretrainOptions, resolve_pretrain_options
 from ...baselines.weights.checkpoint import init_from_card
 from ...baselines.weights.layout import LAYOUTS
 from ...baselines.zoo.card import find_zoo_card
@@ -307,14 +307,12 @@ def requested_options(request: RunConfig) -> dict[str, msgspec.Struct]:
     return resolve_protocol_options(request.protocol_option, request.protocols)
 
 
-def requested_pretrain_options(
-    request: RunConfig, inits: Sequence[NamedInit]
-) -> dict[str, PretrainOptions]:
+def requested_pretrain_options(request: RunConfig, inits: Sequence[NamedInit]) -> dict[str, PretrainOptions]:
     """Return the options of each init's pretraining; errors as in `resolve_pretrain_options`."""
     # an init with a path is not pretrained here
     families = {init.name: "" if init.base in init.paths else init.parts.family for init in inits}
     found = resolve_pretrain_options(request.pretrain_option, set(families.values()), OBJECTIVES)
-    return {name: found.get(family, PretrainOptions()) for name, family in families.items()}
+    return {name: found.get(family, USUAL_OPTIONS) for name, family in families.items()}
 
 
 def stored_size(task: Task, request: RunConfig, places: DataLocations) -> int:
