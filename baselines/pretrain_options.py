@@ -1,5 +1,6 @@
 """Options of the pretraining of `mednet` and `continued` by a run, for each of them alone."""
 
+import math
 from collections.abc import Collection, Mapping
 from typing import Annotated, Any, Literal
 
@@ -81,7 +82,9 @@ def _check_option(init: str, name: str, value: object, objectives: Registry[Any]
             raise unknown_name_error("pretrain option", name, known)
         if name == "objective" and value not in objectives:
             raise unknown_name_error("objective", str(value), objectives)
-        _convert({name: value})
+        converted = getattr(_convert({name: value}), name)
+        if isinstance(converted, float) and not math.isfinite(converted):
+            raise UserError("the value is no finite number.")
     except (UserError, msgspec.ValidationError) as error:
         reason = str(error).partition(" - at ")[0]
         raise UserError(f"{said}: {reason[:1].lower()}{reason[1:].rstrip('.')}.") from None
