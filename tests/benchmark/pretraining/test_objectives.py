@@ -58,7 +58,7 @@ def test_the_contrastive_loss_and_its_gradient_are_those_of_lightly() -> None:
     )
     one, two = views()
     theirs, ours = lightly.NTXentLoss(temperature=TEMPERATURE)(one, two), nt_xent(one, two).mean()
-    assert float(ours) == pytest.approx(float(theirs), abs=TOLERANCE)
+    assert ours.item() == pytest.approx(theirs.item(), abs=TOLERANCE)
     (expected,), (found,) = torch.autograd.grad(theirs, one), torch.autograd.grad(ours, one)
     assert torch.allclose(found, expected, atol=TOLERANCE)
 

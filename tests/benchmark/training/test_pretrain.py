@@ -506,8 +506,10 @@ def test_sources_of_several_sizes_share_a_batch() -> None:
     assert images.shape == (80, 1, 16, 16) and images.dtype == torch.uint8
 
 
-def test_a_step_never_waits() -> None:
-    job = caught(plan_of(), TrainingConfig(pretrain_images=320, pretrain_batch=32))
+@pytest.mark.parametrize("objective", ["supervised", "mixed"])
+def test_a_step_never_waits(objective: str) -> None:
+    plan = replace(plan_of(), options=PretrainOptions(objective=objective))
+    job = caught(plan, TrainingConfig(pretrain_images=320, pretrain_batch=32))
     trainer = PretrainTrainer(job)
     images = job.images.batches(trainer.stream(0))
     trainer.step(0, images)  # the contract's mean and std go to the device once
