@@ -80,8 +80,9 @@ def _check_option(init: str, name: str, value: object, objectives: Registry[Any]
             raise UserError(f"{init} starts from random weights: set it for continued.")
         if name not in known:
             raise unknown_name_error("pretrain option", name, known)
-        if name == "objective" and value not in objectives:
-            raise unknown_name_error("objective", str(value), objectives)
+        choices = {"objective": objectives, "augmentation": ("standard", "strong")}.get(name)
+        if choices and value not in choices:
+            raise unknown_name_error(name, str(value), choices)
         converted = getattr(_convert({name: value}), name)
         if isinstance(converted, float) and not math.isfinite(converted):
             raise UserError("the value is no finite number.")

@@ -23,12 +23,16 @@ def resolve(*texts: str, families: tuple[str, ...] = ("mednet", "continued")) ->
             "mednet.objektive=mixed: there is no pretrain option 'objektive'; did you",
         ),
         ("mednet.objective=mix", "mednet.objective=mix: there is no objective 'mix'; did you mean 'mixed'"),
-        ("mednet.augmentation=weak", "mednet.augmentation=weak: invalid enum value 'weak'"),
+        (
+            "mednet.augmentation=weak",
+            "augmentation=weak: there is no augmentation 'weak'; known: standard, strong",
+        ),
         ("mednet.ema=1", "mednet.ema=1: expected `float` < 1.0"),
         ("mednet.lr=fast", "mednet.lr=fast: expected `float`, got `str`"),
         ("mednet.anchor=0.1", "mednet.anchor=0.1: mednet starts from random weights: set it for continued"),
         ("continued.layer_decay=0", "continued.layer_decay=0: expected `float` > 0.0"),
-        ("continued.lr=nan", "continued.lr=nan: the value is no finite number"),
+        ("continued.lr=nan", "continued.lr=nan: expected `float` >= 0.0"),
+        ("continued.lr=inf", "continued.lr=inf: the value is no finite number"),
     ],
 )
 def test_a_wrong_option_is_one_sentence(text: str, sentence: str) -> None:
