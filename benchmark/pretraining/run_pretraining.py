@@ -10,7 +10,7 @@ from pathlib import Path
 import msgspec
 
 from ...baselines.init import InitCard, contract_of
-from ...baselines.weights.archs import check_input_size
+from ...baselines.weights.archs import build_backbone, check_input_size
 from ...core.errors import StoppedError, UserError
 from ...core.files import claim_lock
 from ...tasks.task import DataLocations, Task
@@ -121,10 +121,7 @@ def _resolve_request(
         raise UserError(
             f"No source of {request.corpus} that may be used has labels: pass --objective simclr."
         )
-    if settings.start == "scratch" and (settings.anchor or settings.layer_decay != 1):
-        raise UserError(
-            "--anchor and --layer-decay keep what the initial weights know: pass --from, or leave them out."
-        )
+    _check_start_options(settings)
     sources = tuple(source.name for source in kept if _is_used(source, settings))
     earlier = read_stored_config(out)
     parts = settings.accumulate or (earlier.settings.accumulate if earlier else ranks.world)
@@ -145,6 +142,18 @@ def _resolve_request(
             out, StoredConfig(settings=settings, corpus=corpus.identity, sources=sources, leave_out=names)
         )
     return replace(request, settings=settings), start
+
+
+def _check_start_options(settings: PretrainSettings) -> None:
+    """Check the options that keep initial weights; `UserError` where they do not fit."""
+    if settings.start == "scratch" and (settings.anchor or settings.layer_decay != 1):
+        raise UserError(
+            "--anchor and --layer-decay keep what the initial weights know: pass --from, or leave them out."
+        )
+    if settings.layer_decay == 1:
+        return
+    if not hasattr(build_backbone(settings.arch, settings.input_size), "group_matcher"):
+        raise UserError(f"{settings.arch}: --layer-decay: timm lists no layers of this network; pass 1.")
 
 
 def open_corpus(

@@ -47,6 +47,16 @@ def pretrain_command(values: ParsedValues) -> int:
     return 0
 
 
+def _start_options() -> list[click.Option]:
+    """Return the options that keep what the weights of `--from` know."""
+    decay = "Factor of the learning rate from each layer to the one before it; needs --from."
+    anchor = "Strength of L2-SP, the pull towards the weights of --from; 0 has none."
+    return [
+        option("--layer-decay", decay, default=1.0, type=click.FloatRange(0, 1, min_open=True)),
+        option("--anchor", anchor, default=0.0, type=click.FloatRange(0)),
+    ]
+
+
 def _pretrain_options() -> OptionGroups:
     share, rate = click.FloatRange(0, 1, max_open=True), click.FloatRange(0, min_open=True)
     parts = "Parts of a batch, each with its own batch-norm statistics; 0 is one per process."
@@ -56,8 +66,6 @@ def _pretrain_options() -> OptionGroups:
     held_out = "Target tasks to hold out: sources that may contain their images are excluded."
     objective = "Objective: supervised, simclr (needs no labels), or mixed, the sum of both."
     augmentation = "Augmentation; default: standard for supervised, strong for the others."
-    decay = "Factor of the learning rate from each layer to the one before it; needs --from."
-    anchor = "Strength of L2-SP, the pull towards the weights of --from; 0 has none."
     return {
         "What to train": [
             option("--variant", "Color of the corpus.", type=click.Choice(["gray", "color"]), required=True),
@@ -74,8 +82,7 @@ def _pretrain_options() -> OptionGroups:
             option("--accumulate", parts, default=0, type=NOT_NEGATIVE),
             option("--input-size", "Size of the network's input in pixels.", default=64, type=POSITIVE),
             option("--lr", "Highest AdamW learning rate.", default=1e-3, type=rate),
-            option("--layer-decay", decay, default=1.0, type=click.FloatRange(0, 1, min_open=True)),
-            option("--anchor", anchor, default=0.0, type=click.FloatRange(0)),
+            *_start_options(),
             option("--weight-decay", "AdamW weight decay.", default=0.01, type=click.FloatRange(0)),
             option("--warmup", "Share of the steps with a rising learning rate.", default=0.1, type=share),
             option(
