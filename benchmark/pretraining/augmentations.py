@@ -27,10 +27,8 @@ class BatchAugmentation(Protocol):
     switches off where they are implausible.
     """
 
-    @property
-    def uniforms(self) -> int:
-        """Return the random numbers per image."""
-        ...
+    uniforms: ClassVar[int]
+    """Random numbers per image."""
 
     def __call__(self, images: Tensor, draws: Tensor) -> Tensor:
         """Augment floats 0..255 [batch, channels, side, side] by uniforms in [0, 1), [batch, uniforms]."""
