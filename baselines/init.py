@@ -11,6 +11,7 @@ import msgspec
 from ..core.errors import UserError
 from ..core.registry import Registry, not_callable
 from ..tasks.task import DataLocations, Task
+from .pretrain_options import USUAL_OPTIONS, PretrainOptions
 
 
 class InputSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -40,6 +41,7 @@ class PretrainPlan:
         identity: hash of all of the above, the data fingerprints and the budget; names the cache file.
         start: the init whose weights the training starts from; None is random weights.
         images: number of different training images over all sources; 0 takes all of them.
+        options: objective, augmentation, and the like.
     """
 
     variant: str
@@ -50,6 +52,7 @@ class PretrainPlan:
     identity: str
     start: "InitCard | None" = None
     images: int = 0
+    options: PretrainOptions = USUAL_OPTIONS
 
 
 Derivation = Literal["meanvar", "shuffled", "partial"]
@@ -186,6 +189,7 @@ class InitRequest:
         cache: folder for weights pretrained here.
         paths: every PATH of ``--inits``, by init, for an init that starts from another.
         variant: what follows the family, as in `imagenet/dino`; "" for the family's default.
+        options: of a pretraining.
     """
 
     task: Task
@@ -200,6 +204,7 @@ class InitRequest:
     images: int = 0
     paths: Mapping[str, Path] = field(default_factory=dict)
     variant: str = ""
+    options: PretrainOptions = USUAL_OPTIONS
 
 
 class MissingWeightsError(UserError):

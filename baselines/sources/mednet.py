@@ -1,8 +1,9 @@
 """`mednet`: Gray- or Color-MedNet, pretrained on medical images other than the target's.
 
 No MedNet was ever released (arXiv 2110.06512 proposes one), so by default the weights are pretrained here,
-supervised, on the training splits of every other available data set that has the target's color, shares no
-source group and no parent with it, and is real, or generated, as the target is.
+supervised unless `--pretrain-option` says otherwise, on the training splits of every other available data set
+that has the target's color, shares no source group and no parent with it, and is real, or generated, as the
+target is.
 """
 
 import hashlib
@@ -84,6 +85,7 @@ def plan_pretraining(request: InitRequest, start: InitCard | None = None) -> Pre
         ],
         start.decisive if start else "",
         *([request.images] if request.images else []),  # absent for all images: their names stay
+        *filter(None, [request.options.decisive]),  # none: the same identity as before there were any
     ]
     return PretrainPlan(
         variant=request.task.variant,
@@ -94,6 +96,7 @@ def plan_pretraining(request: InitRequest, start: InitCard | None = None) -> Pre
         identity=hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:16],
         start=start,
         images=request.images,
+        options=request.options,
     )
 
 

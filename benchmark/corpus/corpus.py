@@ -31,6 +31,7 @@ class SourceFacts(msgspec.Struct, frozen=True, kw_only=True):
     parents: tuple[str, ...] = ()
     kind: Kind
     classes: tuple[str, ...]
+    """Empty for a source without labels, whose kind then means nothing."""
     modality: str
     variant: Variant
     citation: str = ""

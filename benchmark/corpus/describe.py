@@ -42,7 +42,8 @@ def describe_corpus(folder: Path) -> str:
     ]
     for source in corpus.sources:
         splits = f" ({', '.join(source.splits)})" if source.splits else ""
-        lines.append(one_line(f"{source.name}{splits}: {source.kind}, {', '.join(source.classes)}"))
+        labels = f"{source.kind}, {', '.join(source.classes)}" if source.classes else "no labels"
+        lines.append(one_line(f"{source.name}{splits}: {labels}"))
         origin = ", ".join(source.parents) or "no named database"
         lines.append(one_line(f"  from {origin}; {source.license}"))
     shares = (

@@ -110,6 +110,8 @@ def facts_of(card: SourceCard, classes: Iterable[str]) -> SourceFacts:
         UserError: `database` is not in the catalog, or the classes do not fit `labels`.
     """
     classes = tuple(classes)
+    if card.labels == "none" and card.classes:
+        raise UserError(f"The card of '{card.name}' has no labels, so leave its 'classes' out.")
     if len(set(classes)) < len(classes):
         raise UserError(f"The card of '{card.name}': it names one of its classes twice: name each once.")
     if card.labels == "binary" and len(classes) != 2:
@@ -121,7 +123,8 @@ def facts_of(card: SourceCard, classes: Iterable[str]) -> SourceFacts:
     database = find_database(card.database).id if card.database else ""
     same = ("name", "license", "source_group", "parents", "modality", "variant", "citation")
     fields_of_card = {key: getattr(card, key) for key in (*same, "max_per_group")}
-    return SourceFacts(database=database, kind=card.labels, classes=classes, **fields_of_card)
+    kind = "multiclass" if card.labels == "none" else card.labels
+    return SourceFacts(database=database, kind=kind, classes=classes, **fields_of_card)
 
 
 def shown_name(path: str) -> str:

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 import msgspec
 from numpy.typing import NDArray
@@ -11,6 +11,9 @@ from numpy.typing import NDArray
 from ...core.registry import Registry
 from ...tasks.task import DataLocations, Kind, Variant
 from .corpus import SourceFacts
+
+NO_LABEL = (-1,)
+"""Label of an image of a source without labels."""
 
 
 class SourceCard(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -30,9 +33,9 @@ class SourceCard(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     database: str = ""
     parents: tuple[str, ...] = ()
     citation: str = ""
-    labels: Kind = "multiclass"
+    labels: Kind | Literal["none"] = "multiclass"
     classes: tuple[str, ...] = ()
-    """In label order; empty takes those found in the data, in alphabetical order."""
+    """In label order; empty takes those found in the data, in alphabetical order. None without labels."""
     path_column: str = ""
     label_column: str = ""
     group_column: str = ""
@@ -58,7 +61,7 @@ class SourceItem:
 
     Attributes:
         pixels: uint8, [h, w] or [h, w, 3] RGB.
-        label: the class index alone, or 0 and 1 per class.
+        label: the class index alone, or 0 and 1 per class; `NO_LABEL` in a source without labels.
         group: raw id of the patient, study or smear, "" if unknown; never stored unhashed.
         name: file relative to the source's root, for the list of problems.
     """

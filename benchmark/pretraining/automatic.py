@@ -14,7 +14,7 @@ from ...baselines.init import PretrainPlan, contract_of
 from ...baselines.weights.load_state_dict import write_tensors
 from ...baselines.weights.prepare import InputPreparation
 from ...core.files import claim_lock, sha256_file, write_bytes
-from ...core.progress import track_each
+from ...core.progress import log_progress, track_each
 from ...tasks.task import DataLocations, Split
 from ..schema.plan import TrainingConfig
 from ..schema.records import ValidationPoint
@@ -25,7 +25,8 @@ from .distributed import RankGroup
 from .in_memory_loader import MemoryImages
 from .mednet_cache import PretrainFacts, facts_path, read_pretrain_facts
 from .nested_images import PRETRAIN_SEED, draw_rows, join_splits, nested_pools
-from .pretrain_result import PretrainSettings
+from .objective import OBJECTIVES
+from .pretrain_result import PretrainSettings, distance_text
 from .progress import PretrainDisplay
 from .sources import SourcePool
 from .train_loop import run_training as train
@@ -64,11 +65,27 @@ def pretrain_automatic(
             seconds=time.perf_counter() - started,
             sha256=sha256_file(weights),
             start=plan.start.name if plan.start else "",
+            objective=OBJECTIVES[plan.options.objective].label,
+            augmentation=_augmentation_of(plan),
+            distance_from_start=result.distance_from_start,
             parts=parts,
-            notes=result.notes,
+            notes=(*result.notes, *_distance_note(plan, result)),
         )
         write_bytes(facts_path(weights), msgspec.json.encode(facts))
         return facts
+
+
+def _augmentation_of(plan: PretrainPlan) -> str:
+    return plan.options.augmentation or OBJECTIVES[plan.options.objective].augmentation
+
+
+def _distance_note(plan: PretrainPlan, result: PretrainOutcome) -> tuple[str, ...]:
+    """Return how far the weights moved from the initial ones, and log it; empty for random ones."""
+    if plan.start is None or result.distance_from_start is None:
+        return ()
+    text = distance_text(result.distance_from_start, plan.start.name)
+    log_progress(text)
+    return (text,)
 
 
 def _validation_points(result: PretrainOutcome) -> list[ValidationPoint]:
@@ -96,9 +113,14 @@ def _train_in_parts(
         steps=max(1, recipe.pretrain_images // recipe.pretrain_batch),
         batch_size=recipe.pretrain_batch,
         input_size=plan.input_size,
-        lr=recipe.pretrain_lr,
+        lr=plan.options.lr or recipe.pretrain_lr,
         weight_decay=recipe.weight_decay,
+        ema=plan.options.ema,
         seed=PRETRAIN_SEED,
+        objective=plan.options.objective,
+        augmentation=_augmentation_of(plan),
+        layer_decay=plan.options.layer_decay,
+        anchor=plan.options.anchor,
     )
 
     def attempt(parts: int) -> PretrainOutcome:

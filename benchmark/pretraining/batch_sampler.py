@@ -26,11 +26,19 @@ class BatchSampler:
         pools: the sources; each has images to train on.
         seed: of phases, orders and augmentations.
         temperature: T of the shares.
+        uniforms: random numbers of the augmentation for each image.
     """
 
-    def __init__(self, pools: Sequence[SourcePool], batch: int, seed: int, temperature: float) -> None:
+    def __init__(
+        self,
+        pools: Sequence[SourcePool],
+        batch: int,
+        seed: int,
+        temperature: float,
+        uniforms: int = UNIFORMS_PER_IMAGE,
+    ) -> None:
         self.trains = [pool.train for pool in pools]
-        self.starts, self.batch, self.seed = pool_starts(pools), batch, seed
+        self.starts, self.batch, self.seed, self.uniforms = pool_starts(pools), batch, seed, uniforms
         weights = np.array([len(train) for train in self.trains], float) ** (1 / temperature)
         self.shares = weights / weights.sum()
         self.phases = np.random.default_rng([seed, _PHASE]).random(len(pools))
@@ -62,14 +70,15 @@ class BatchSampler:
         """Return the number of the pool of each row."""
         return np.searchsorted(self.starts, rows, side="right") - 1
 
-    def augmentation_draws(self, step: int, whose: _Rows) -> NDArray[np.float32]:
-        """Return the uniforms of a step's augmentation, [batch, UNIFORMS_PER_IMAGE].
+    def augmentation_draws(self, step: int, whose: _Rows, view: int = 0) -> NDArray[np.float32]:
+        """Return the uniforms of a step's augmentation, [batch, uniforms]; every view has others.
 
         Mirroring is switched off for sources whose images it makes implausible, so that one batch may mix
         sources.
         """
-        size = (len(whose), UNIFORMS_PER_IMAGE)
-        numbers = np.random.default_rng([self.seed, _CHANGE, step]).random(size, dtype=np.float32)
+        stream = [self.seed, _CHANGE, step, *((view,) if view else ())]
+        size = (len(whose), self.uniforms)
+        numbers = np.random.default_rng(stream).random(size, dtype=np.float32)
         mirror, invert = self.flips[whose].T
         numbers[~mirror, 5] = 1
         numbers[~invert, 1] = 0

@@ -15,7 +15,9 @@ from ...tasks.databases.licenses import MEANING, implied_terms
 from ...tasks.databases.tables import is_known
 from ...tasks.task import DataLocations, Task
 from ..corpus.corpus import SourceFacts
+from .augmentations import make_augmentation
 from .leave_out import words_of
+from .objective import OBJECTIVES
 from .pretrain_result import PretrainResult
 
 
@@ -42,12 +44,16 @@ def _details(of: CardContent) -> str:
     return f"""# {settings.variant.capitalize()}-MedNet, {settings.arch}
 
 A backbone that turns {tone} medical images of {side} x {side} pixels into features, to be fine-tuned on tasks
-with few labels. It was trained with labels on {images:,} images of {len(of.finished.sources)} sources, from
-{initial}, by mednet-bench; the idea of a MedNet is from [arXiv 2110.06512](https://arxiv.org/abs/2110.06512).
-It has no classifier: the heads of the training were discarded.
+with few labels. It was trained {_with_labels(of)} on {images:,} images of {len(of.finished.sources)} sources,
+from {initial}, by mednet-bench; the idea of a MedNet is from [arXiv 2110.06512](https://arxiv.org/abs/2110.06512).
+It has no classifier: what the training added to the backbone was discarded.
 
 * Weights: `{of.card.path}`, sha256 `{of.card.sha256}`
 * Commit: {_commit(of.finished)}"""
+
+
+def _with_labels(of: CardContent) -> str:
+    return "with labels" if OBJECTIVES[of.finished.settings.objective].uses_labels else "without labels"
 
 
 def _commit(finished: PretrainResult) -> str:
@@ -75,7 +81,7 @@ def _data(of: CardContent) -> str:
                 source.name,
                 facts.modality if facts else "",
                 f"{source.images:,} of {source.available:,}",
-                f"{len(source.classes)} ({source.kind})",
+                f"{len(source.classes)} ({source.kind})" if source.classes else "no labels",
                 (facts.license if facts else "") or "unknown",
                 ", ".join(facts.parents) if facts else "",
             )
@@ -106,7 +112,10 @@ def _training(of: CardContent) -> str:
             "optimizer",
             f"AdamW, rate {settings.lr:g} after a warm-up of {settings.warmup:.0%}, then a cosine to 0",
         ),
+        ("objective", OBJECTIVES[settings.objective].label),
+        ("augmentation", f"{settings.augmentation}: {make_augmentation(settings).describe()}"),
         ("weight decay", f"{settings.weight_decay:g}"),
+        *_start_rows(finished),
         ("weights kept", f"moving average, decay {settings.ema:g}" if settings.ema else "the last ones"),
         ("sources drawn", f"in proportion to their size to the power 1/{settings.temperature:g}"),
         ("seed", f"{settings.seed}; one training from one seed"),
@@ -114,7 +123,7 @@ def _training(of: CardContent) -> str:
     ]
     return f"""## Training
 
-One head per source; cross-entropy, or binary cross-entropy where a source has several labels an image.
+{_losses(of)}
 
 {markdown_table(rows, ("", ""))}
 
@@ -123,12 +132,41 @@ One head per source; cross-entropy, or binary cross-entropy where a source has s
 `curve.csv` has the numbers, `{of.path.name}` every setting."""
 
 
+def _start_rows(finished: PretrainResult) -> list[tuple[str, str]]:
+    """Return how the initial weights were kept, and how far the weights moved from them."""
+    if finished.start is None:
+        return []
+    settings, moved = finished.settings, finished.distance_from_start
+    kept = f"layer-wise decay of the rate {settings.layer_decay:g}, L2-SP {settings.anchor:g}"
+    distance = [] if moved is None else [("distance from them", f"{moved:.2%} of their L2 norm")]
+    return [("initial weights", kept), *distance]
+
+
+def _losses(of: CardContent) -> str:
+    objective = OBJECTIVES[of.finished.settings.objective]
+    heads = (
+        "One head per source; cross-entropy, or binary cross-entropy where a source has several labels an "
+        "image."
+    )
+    views = (
+        "SimCLR (arXiv 2002.05709): two augmented views of an image are to be more alike than views of two "
+        "images."
+    )
+    parts = ((heads, objective.uses_labels), (views, objective.takes_unlabeled))
+    return "\n".join(text for text, applies in parts if applies)
+
+
 def _scores(of: CardContent) -> str:
     rows = [
         (source.name, f"{source.held_out:,}", "undefined" if source.score is None else f"{source.score:.3f}")
         for source in of.finished.sources
     ]
     warning = "\nThe initial weights may have been trained on them." if of.finished.start else ""
+    if not OBJECTIVES[of.finished.settings.objective].uses_labels:
+        return (
+            "## Held-out scores\n\nNone: the objective needs no labels, so that there is no classifier to "
+            "score.\n`curve.csv` has the loss on held-out images (`val_loss`)."
+        )
     return f"""## Held-out scores
 
 AUC (one against rest, mean over classes) of the final weights on images of the same sources that were held

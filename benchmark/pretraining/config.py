@@ -70,6 +70,8 @@ class PretrainOutcome:
         curve: the last row validates these weights.
         seconds: spent, without interruptions.
         notes: sentences for a record.
+        distance_from_start: L2 distance of the weights from the initial ones, relative to these; None for
+            random ones.
     """
 
     state: dict[str, Tensor]
@@ -77,6 +79,7 @@ class PretrainOutcome:
     curve: tuple[CurvePoint, ...]
     seconds: float
     notes: tuple[str, ...] = ()
+    distance_from_start: float | None = None
 
 
 class StoppedAtError(Exception):

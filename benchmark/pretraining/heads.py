@@ -19,32 +19,47 @@ from .sources import ImageLoader, SourcePool, _Rows, pool_starts
 
 
 class PretrainModel(nn.Module):
-    """A backbone, an optional projection, and all sources' heads; only the backbone is kept.
+    """A backbone, an optional projection, all sources' heads, and an embedding; only the backbone is kept.
 
-    Information that the sources' labels do not need is then lost in the projection, not in the backbone
-    (Chen et al. 2020, arXiv 2002.05709; Bordes et al. 2022, arXiv 2206.13378).
+    Information that the objective does not need is then lost in the projection or in the layer before the
+    embedding, not in the backbone (Chen et al. 2020, arXiv 2002.05709; Bordes et al. 2022, arXiv 2206.13378).
 
     Args:
         backbone: maps [batch, 3, side, side] to [batch, features].
-        outputs: number of logits of all heads.
-        projection: width of the projection; 0 has none.
+        outputs: number of logits of all heads; 0 has no heads.
+        projection: width of the projection before the heads; 0 has none.
+        embedding: width of the embedding; 0 has none.
     """
 
-    def __init__(self, backbone: nn.Module, outputs: int, projection: int, seed: int) -> None:
+    def __init__(
+        self, backbone: nn.Module, outputs: int, projection: int, seed: int, embedding: int = 0
+    ) -> None:
         super().__init__()
         self.backbone = backbone
         width = feature_width(backbone)
         with seed_torch("cpu", seed):
-            self.projection = nn.Sequential()
-            if projection:
-                self.projection.append(nn.Linear(width, projection, bias=False))
-                self.projection.append(nn.BatchNorm1d(projection))
-                self.projection.append(nn.ReLU())
-            self.head = nn.Linear(projection or width, outputs)
+            self.projection = _hidden_layer(width, projection if outputs else 0)
+            self.head = nn.Linear(projection or width, outputs) if outputs else None
+            self.embedding = (
+                nn.Sequential(_hidden_layer(width, width), nn.Linear(width, embedding)) if embedding else None
+            )
 
     def forward(self, images: Tensor) -> Tensor:
-        """Return logits [batch, outputs]."""
-        return self.head(self.projection(self.backbone(images)))
+        """Return logits, then the embedding, [batch, outputs + embedding]."""
+        features = self.backbone(images)
+        found = []
+        if self.head is not None:
+            found.append(self.head(self.projection(features)))
+        if self.embedding is not None:
+            found.append(self.embedding(features))
+        return torch.cat(found, dim=1)
+
+
+def _hidden_layer(width: int, hidden: int) -> nn.Sequential:
+    """Return a layer with batch norm and ReLU; empty for a hidden width of 0."""
+    if not hidden:
+        return nn.Sequential()
+    return nn.Sequential(nn.Linear(width, hidden, bias=False), nn.BatchNorm1d(hidden), nn.ReLU())
 
 
 class SourceHeads:
@@ -66,19 +81,21 @@ class SourceHeads:
         truth = np.zeros((len(rows), self.outputs + 1), np.float32)
         for place in np.unique(whose).tolist():
             mine, pool = np.flatnonzero(whose == place), self.pools[place]
+            if not pool.classes:
+                continue
             labels = pool.labels[rows[mine] - self.starts[place]]
             truth[mine, self.slices[place]] = one_hot(labels, len(pool.classes))
         truth[:, -1] = whose
         return torch.from_numpy(truth)
 
     def losses(self, logits: Tensor, targets: Tensor) -> Tensor:
-        """Return each image's cross-entropy, or mean BCE of a multi-label head, [batch].
+        """Return each image's cross-entropy, or mean BCE of a multi-label head, [batch]; 0 without labels.
 
         `logits` are float32 [batch, outputs], `targets` as `targets` returns them, on the device.
         """
         truth, whose = targets[:, :-1], targets[:, -1].long()
         allowed = self.allowed[whose]
-        widths = allowed.sum(dim=1)
+        widths = allowed.sum(dim=1).clamp(min=1)
         log_p = logits.masked_fill(allowed == 0, -1e4).log_softmax(dim=1)
         even = allowed / widths[:, None]
         single = -(log_p * torch.lerp(truth, even, self.smoothing)).sum(dim=1)
@@ -97,9 +114,9 @@ class HeldOutScore:
 def score_source(
     network: nn.Module, heads: SourceHeads, images: ImageLoader, prepare: InputPreparation, place: int
 ) -> HeldOutScore | None:
-    """Score a network in eval mode on held-out images of source number `place`, if any."""
+    """Score a network in eval mode on labeled held-out images of source number `place`, if any."""
     pool = heads.pools[place]
-    if not len(pool.held_out):
+    if not len(pool.held_out) or not pool.classes:
         return None
     rows = heads.starts[place] + pool.held_out
     logits = torch.cat(list(_logits(network, images, prepare, rows)))[:, heads.slices[place]]

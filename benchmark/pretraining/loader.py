@@ -132,13 +132,18 @@ def worker_death_as_error(folder: Path) -> Iterator[None]:
 def corpus_pools(folder: Path, loading: LoaderConfig) -> tuple[list[SourcePool], ShardImages]:
     """Open a corpus for a pretraining; pools and their rows are in the order of its index.
 
-    Images that equal one of an excluded source are excluded too, whichever source stores them.
+    Images that equal one of an excluded source are excluded too, whichever source stores them. Sources
+    without labels are read only if the configuration says so.
 
     Raises:
         UserError: there is no finished corpus, its index does not fit it, or all sources are excluded.
     """
     corpus = read_corpus(folder)
-    facts = {source.name: source for source in corpus.sources if source.name not in loading.leave_out}
+    facts = {
+        source.name: source
+        for source in corpus.sources
+        if source.name not in loading.leave_out and (source.classes or loading.unlabeled)
+    }
     table = read_index_columns(folder, ["source", "shard", "offset", "size", "label", "group"])
     table = rows_without(folder, loading.leave_out, table)
     names, whose = _category_codes(table["source"])

@@ -25,6 +25,11 @@ class PretrainFacts(msgspec.Struct, frozen=True, kw_only=True):
     sha256: str
     start: str = ""
     """Name of the init of its initial weights; "" is random."""
+    objective: str = "supervised"
+    """Label of the objective; older files do not have it."""
+    augmentation: str = "standard"
+    distance_from_start: float | None = None
+    """L2 distance of the weights from the initial ones, relative to these; None for random ones."""
     parts: int = 1
     """Parts of each batch, processed one after the other to save memory."""
     notes: tuple[str, ...] = ()
@@ -34,7 +39,8 @@ class PretrainFacts(msgspec.Struct, frozen=True, kw_only=True):
         """Return the label of the MedNet in tables."""
         count, names = f"{sum(self.images.values()):,}", ", ".join(self.images)
         initial = f" from {self.start}" if self.start else ""
-        mednet = f"{variant.capitalize()}-MedNet pretrained here{initial}"
+        by = "" if self.objective == "supervised" else f" ({self.objective})"
+        mednet = f"{variant.capitalize()}-MedNet pretrained here{by}{initial}"
         return f"{mednet} on {count} images at {self.side} px ({names})"
 
 

@@ -20,6 +20,7 @@ from ..corpus.index import read_index_columns
 from .cardtext import CardContent, model_card
 from .curve_plot import draw_curve, write_curve
 from .leave_out import words_of
+from .objective import OBJECTIVES
 from .pretrain_result import PretrainResult
 
 WEIGHTS, CARD, TEXT, PICTURE, CURVE, HASHES = (
@@ -39,7 +40,7 @@ def write_results(finished: PretrainResult, out: Path) -> Path:
     write_curve(finished.curve, out / CURVE)
     draw_curve(finished.curve, out / PICTURE)
     if finished.corpus is not None:
-        _write_hashes(finished.corpus, finished.left_out, out / HASHES)
+        _write_hashes(finished, finished.corpus, out / HASHES)
     facts = source_facts(finished)
     card = init_card(finished, facts, sha256_file(out / WEIGHTS))
     write_bytes(out / TEXT, clean(model_card(CardContent(finished, facts, card, out / CARD))).encode())
@@ -50,12 +51,21 @@ def write_results(finished: PretrainResult, out: Path) -> Path:
 def source_facts(finished: PretrainResult) -> dict[str, SourceFacts]:
     """Return the facts of the sources that were not excluded, by name; empty without a corpus.
 
-    A source without images is included: other sources hold copies of all of its images.
+    A source without images is included: other sources hold copies of all of its images. One without labels
+    is excluded if the objective needs them.
     """
     if finished.corpus is None:
         return {}
-    sources = read_corpus(finished.corpus).sources
-    return {facts.name: facts for facts in sources if facts.name not in finished.left_out}
+    sources, unlabeled = read_corpus(finished.corpus).sources, _takes_unlabeled(finished)
+    return {
+        facts.name: facts
+        for facts in sources
+        if facts.name not in finished.left_out and (facts.classes or unlabeled)
+    }
+
+
+def _takes_unlabeled(finished: PretrainResult) -> bool:
+    return OBJECTIVES[finished.settings.objective].takes_unlabeled
 
 
 def init_card(finished: PretrainResult, facts: Mapping[str, SourceFacts], sha256: str) -> CheckpointCard:
@@ -79,6 +89,10 @@ def init_card(finished: PretrainResult, facts: Mapping[str, SourceFacts], sha256
         corpora=tuple(sorted({*origins, *seen_before, *(each.id for each in seen)})),
         corpus=seen,
         variant=settings.variant,
+        objective=OBJECTIVES[settings.objective].label,
+        images=sum(source.images for source in finished.sources),
+        started_from=finished.start.name if finished.start else "scratch",
+        images_of=settings.variant,  # type: ignore[arg-type]
         license=_license_text(seen, finished.start),
         citation="; ".join(dict.fromkeys(each.citation for each in facts.values() if each.citation)),
         input_size=settings.input_size,
@@ -105,6 +119,7 @@ def _training_facts(finished: PretrainResult) -> dict[str, object]:
     shown = {source.name: source.draws for source in finished.sources}
     scores = {source.name: source.score for source in finished.sources if source.score is not None}
     held_out = {source.name: source.held_out for source in finished.sources}
+    moved = finished.distance_from_start
     return {
         **msgspec.to_builtins(finished.settings),
         "corpus": read_corpus(finished.corpus).identity if finished.corpus else "",
@@ -112,6 +127,7 @@ def _training_facts(finished: PretrainResult) -> dict[str, object]:
         "images_shown": shown,
         "held_out_images": held_out,
         "held_out_auc": scores,
+        **({} if moved is None else {"distance_from_start": round(moved, 6)}),
         "seconds": round(finished.seconds, 1),
         "processes": finished.processes,
         "device": finished.device,
@@ -120,8 +136,9 @@ def _training_facts(finished: PretrainResult) -> dict[str, object]:
     }
 
 
-def _write_hashes(corpus: Path, left_out: tuple[str, ...], path: Path) -> None:
+def _write_hashes(finished: PretrainResult, corpus: Path, path: Path) -> None:
     """Write the sorted perceptual hashes of all images that were not excluded, uint64 [n]."""
-    table = rows_without(corpus, left_out, read_index_columns(corpus, ["source", "phash"]))
+    table = rows_without(corpus, finished.left_out, read_index_columns(corpus, ["source", "phash"]))
+    table = table.filter(np.isin(table["source"].to_numpy(), list(source_facts(finished))))
     hashes = np.sort(table["phash"].to_numpy())
     write_atomic(path, lambda file: np.save(file, hashes))

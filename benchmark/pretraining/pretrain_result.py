@@ -37,6 +37,11 @@ class CurvePoint(msgspec.Struct, frozen=True, kw_only=True):
     """Primary metric of each source."""
 
 
+def distance_text(distance: float, start: str) -> str:
+    """Write the relative distance of weights from the initial ones as a sentence."""
+    return f"the weights moved {distance:.1%} from {start} (L2 distance, relative to the initial weights)"
+
+
 class PretrainSettings(msgspec.Struct, frozen=True, kw_only=True):
     """Everything that decides the weights but the images; named as the options of `pretrain`."""
 
@@ -67,6 +72,14 @@ class PretrainSettings(msgspec.Struct, frozen=True, kw_only=True):
     temperature: float = 2.0
     """Sources are drawn in proportion to (their size) ** (1 / temperature)."""
     seed: int = 0
+    objective: str = "supervised"
+    """A name in `OBJECTIVES`."""
+    augmentation: str = "standard"
+    """A name in `AUGMENTATIONS`."""
+    layer_decay: float = 1.0
+    """Factor of the learning rate from each layer to the one before it, for initial weights."""
+    anchor: float = 0.0
+    """Strength of L2-SP, the pull towards the initial weights; 0 has none."""
 
 
 @dataclass(frozen=True)
@@ -105,6 +118,7 @@ class PretrainResult:
         commit: of this program; "" for an installed package.
         dirty: whether the checkout had uncommitted changes.
         start: the init of the initial weights; None is random.
+        distance_from_start: as in `PretrainOutcome`.
         corpus: folder of the corpus; None where the sources are tasks in memory.
     """
 
@@ -120,6 +134,7 @@ class PretrainResult:
     commit: str
     dirty: bool
     start: InitCard | None = None
+    distance_from_start: float | None = None
     corpus: Path | None = None
 
     @property

@@ -10,11 +10,11 @@ from pathlib import Path
 import msgspec
 
 from ...baselines.init import InitCard, contract_of
-from ...baselines.weights.archs import check_input_size
+from ...baselines.weights.archs import build_backbone, check_input_size
 from ...core.errors import StoppedError, UserError
 from ...core.files import claim_lock
 from ...tasks.task import DataLocations, Task
-from ..corpus.corpus import Corpus, read_corpus
+from ..corpus.corpus import Corpus, SourceFacts, read_corpus
 from ..corpus.exact_duplicates import copies_in_other_sources
 from ..schema.provenance import checkout_commit
 from ..training.loop import DivergedError, is_short_memory
@@ -24,7 +24,8 @@ from .distributed import RankGroup, join_ranks
 from .leave_out import check_start, related_sources
 from .loader import ShardImages, corpus_pools, worker_death_as_error
 from .modelcard import CARD, CURVE, write_results
-from .pretrain_result import PretrainResult, PretrainSettings
+from .objective import OBJECTIVES
+from .pretrain_result import PretrainResult, PretrainSettings, distance_text
 from .progress import PretrainDisplay
 from .resume_check import StoredConfig, check_resume, read_stored_config
 from .sources import LoaderConfig
@@ -91,8 +92,12 @@ def _run_on_ranks(request: PretrainRequest, ranks: RankGroup) -> Path:
         _log_on_first(f"left out: {name}, for {reason}", ranks)
     if copies := copies_in_other_sources(request.corpus, left_out):
         _log_on_first(f"left out: {len(copies):,} images of other sources that equal one of these", ranks)
+    if unused := [each.name for each in corpus.sources if not _is_used(each, request.settings)]:
+        _log_on_first(f"not used, as they have no labels: {', '.join(unused)}", ranks)
     result = _train(request, start, frozenset(left_out), ranks)
     if ranks.first:
+        if start and result.distance_from_start is not None:
+            _LOG.info(distance_text(result.distance_from_start, start.name))
         write_results(_make_result(request, result, start, tuple(left_out), ranks), request.out)
     return request.out / CARD
 
@@ -104,14 +109,20 @@ def _resolve_request(
     settings, out = request.settings, request.out
     if corpus.variant != settings.variant:
         raise UserError(f"{request.corpus} is a {corpus.variant} corpus: pass --variant {corpus.variant}.")
-    sources = tuple(source.name for source in corpus.sources if source.images and source.name not in left_out)
+    kept = [source for source in corpus.sources if source.images and source.name not in left_out]
     if not corpus.images:
         raise UserError(f"{request.corpus} holds no image: see its problems.csv, and build it anew.")
-    if not sources:
+    if not kept:
         raise UserError(
             f"No source of {request.corpus} is independent of what is left out: add others to the corpus, "
             "or leave fewer tasks out."
         )
+    if OBJECTIVES[settings.objective].uses_labels and not any(source.classes for source in kept):
+        raise UserError(
+            f"No source of {request.corpus} that may be used has labels: pass --objective simclr."
+        )
+    _check_start_options(settings)
+    sources = tuple(source.name for source in kept if _is_used(source, settings))
     earlier = read_stored_config(out)
     parts = settings.accumulate or (earlier.settings.accumulate if earlier else ranks.world)
     if parts % ranks.world or 2 * parts > settings.batch_size:  # batch norm needs two images to learn from
@@ -133,14 +144,27 @@ def _resolve_request(
     return replace(request, settings=settings), start
 
 
+def _check_start_options(settings: PretrainSettings) -> None:
+    """Check the options that keep initial weights; `UserError` where they do not fit."""
+    if settings.start == "scratch" and (settings.anchor or settings.layer_decay != 1):
+        raise UserError(
+            "--anchor and --layer-decay keep what the initial weights know: pass --from, or leave them out."
+        )
+    if settings.layer_decay == 1:
+        return
+    if not hasattr(build_backbone(settings.arch, settings.input_size), "group_matcher"):
+        raise UserError(f"{settings.arch}: --layer-decay: timm lists no layers of this network; pass 1.")
+
+
 def open_corpus(
     request: PretrainRequest, start: InitCard | None, left_out: frozenset[str], ranks: RankGroup
 ) -> tuple[PretrainConfig, ShardImages]:
     """Open the corpus without the excluded sources; the caller closes the images."""
     settings, contract = request.settings, contract_of(start)
     loading = LoaderConfig(
-        settings.input_size, contract.interpolation, ranks.device, request.workers, left_out, settings.seed
-    )
+        settings.input_size, contract.interpolation, ranks.device, request.workers, left_out, settings.seed,
+        unlabeled=OBJECTIVES[settings.objective].takes_unlabeled,
+    )  # fmt: skip
     pools, images = corpus_pools(request.corpus, loading)
     return PretrainConfig(settings, pools, images, ranks, start), images
 
@@ -197,8 +221,13 @@ def _make_result(
         state=result.state, settings=request.settings, sources=result.sources, curve=result.curve,
         leave_out=tuple(sorted(task.name for task in request.leave_out)), left_out=left_out,
         seconds=result.seconds, processes=ranks.world, device=ranks.device, commit=head, dirty=dirty,
-        start=start, corpus=request.corpus,
+        start=start, distance_from_start=result.distance_from_start, corpus=request.corpus,
     )  # fmt: skip
+
+
+def _is_used(source: SourceFacts, settings: PretrainSettings) -> bool:
+    """Whether the objective can learn from a source."""
+    return bool(source.classes) or OBJECTIVES[settings.objective].takes_unlabeled
 
 
 def _log_on_first(text: str, ranks: RankGroup) -> None:

@@ -26,9 +26,9 @@ class SourcePool:
 
     Attributes:
         kind: multiclass, multilabel, ordinal or binary.
-        classes: names in label order, one per output of its head.
+        classes: names in label order, one per output of its head; empty where images have no labels.
         flips: whether (left-right, upside-down) mirroring leaves its images plausible.
-        labels: int [n] class indices, or [n, classes] of 0 and 1 for multilabel.
+        labels: int [n] class indices, or [n, classes] of 0 and 1 for multilabel; any values without classes.
         train: rows in 0..n-1 to train on.
         held_out: rows to score on; no group has images in both.
     """
@@ -50,6 +50,7 @@ class LoaderConfig:
         side: of the square images that are yielded, in pixels.
         interpolation: of the resizing, as in the input specification.
         seed: of the choice of held-out images, see `hold_out`.
+        unlabeled: whether to read sources without labels.
     """
 
     side: int
@@ -58,6 +59,7 @@ class LoaderConfig:
     workers: int = 1
     leave_out: frozenset[str] = field(default_factory=frozenset)
     seed: int = 0
+    unlabeled: bool = False
 
 
 class ImageLoader(Protocol):

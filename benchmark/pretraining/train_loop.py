@@ -14,7 +14,7 @@ from ..training.cuda_graph import graph_notes
 from ..training.loop import DivergedError, fixed_shapes, seed_torch
 from . import checkpoints
 from .config import PretrainCallbacks, PretrainConfig, PretrainOutcome, StoppedAtError
-from .heads import HeldOutScore, as_scores, mean_score, score_source
+from .heads import HeldOutScore, as_scores, mean_score
 from .pretrain_result import CurvePoint, SourceUse
 from .trainer import PretrainTrainer
 
@@ -59,8 +59,9 @@ class _Training:
         backbone = self.trainer.eval_model.get_submodule("backbone")
         # cloned: on a CPU they would share the network's memory
         state = {name: value.cpu().contiguous().clone() for name, value in backbone.state_dict().items()}
-        notes = graph_notes(self.trainer.graph_key)
-        return PretrainOutcome(state, self._source_uses(), tuple(self.curve), self._seconds(), notes)
+        notes, anchor = graph_notes(self.trainer.graph_key), self.trainer.anchor
+        moved = anchor.relative_distance(backbone) if anchor else None
+        return PretrainOutcome(state, self._source_uses(), tuple(self.curve), self._seconds(), notes, moved)
 
     def _after_step(self, done: int) -> None:
         """Read losses, validate, report and save what is due after `done` steps."""
@@ -112,10 +113,7 @@ class _Training:
         trainer.sync_batchnorm()
         trainer.eval_model.eval()
         places = range(self.ranks.rank, len(self.names), self.ranks.world)
-        mine = {
-            at: score_source(trainer.eval_model, trainer.heads, self.config.images, trainer.prepare, at)
-            for at in places
-        }
+        mine = {at: trainer.score(at) for at in places}
         trainer.network.train()
         found: dict[int, HeldOutScore | None] = {}
         for part in self.ranks.gather(mine):

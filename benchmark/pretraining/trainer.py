@@ -5,28 +5,32 @@ from __future__ import annotations
 import time
 from collections import deque
 from collections.abc import Hashable, Iterator
+from contextlib import closing
 from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from ...baselines.weights.archs import build_backbone
 from ...baselines.weights.load import load_backbone
 from ...baselines.weights.prepare import InputPreparation
-from ..training.augment import AugmentRule
 from ..training.batch_counts import BatchCounts
 from ..training.cuda_graph import CHECK_STEPS, RecordedGraph, RepeatableStep, record_step, training_state
-from ..training.loop import OptimizerConfig, autocast_precision
+from ..training.loop import OptimizerConfig, autocast_precision, parameter_groups
 from ..training.model import place_model
+from .augmentations import make_augmentation
 from .batch_sampler import BatchSampler
 from .batchnorm_stats import BatchNormStats
 from .checkpoints import Tensors
 from .config import PretrainConfig
 from .ema import AveragedModel
-from .heads import PretrainModel, SourceHeads
+from .heads import HeldOutScore, PretrainModel, SourceHeads, score_source
 from .in_memory_loader import to_device
+from .objective import OBJECTIVES
 from .sources import _Rows
+from .start_anchor import StartAnchor
 
 
 class PretrainTrainer:
@@ -42,25 +46,26 @@ class PretrainTrainer:
         settings, self.ranks, self.config = config.settings, config.ranks, config
         self.settings, self.device = settings, config.ranks.device
         self.prepare = InputPreparation(config.contract, settings.input_size)
+        self.objective = OBJECTIVES[settings.objective]
         self.heads = SourceHeads(config.pools, self.device, settings.smoothing)
-        self.sampler = BatchSampler(config.pools, settings.batch_size, settings.seed, settings.temperature)
-        self.augment = AugmentRule(  # `augmentation_draws` switches mirroring off where implausible
-            mirror=True,
-            invert=True,
-            color=settings.variant == "color",
-            shift=settings.shift,
-            zoom=settings.zoom,
+        self.augment = make_augmentation(settings)
+        self.sampler = BatchSampler(
+            config.pools, settings.batch_size, settings.seed, settings.temperature, self.augment.uniforms
         )
         self.hyper = OptimizerConfig(
             settings.lr, settings.weight_decay, every=0, patience=0, warmup=settings.warmup
         )
-        network = PretrainModel(_backbone(config), self.heads.outputs, settings.projection, settings.seed)
+        logits = self.heads.outputs if self.objective.uses_labels else 0
+        embedding = self.objective.embedding
+        network = PretrainModel(_backbone(config), logits, settings.projection, settings.seed, embedding)
         self.network = place_model(network, self.device)
+        self.anchor = StartAnchor(self.network.backbone, settings.anchor) if config.start else None
         self.norms = BatchNormStats(self.network)
         self.average = AveragedModel(self.network, settings.ema) if settings.ema else None
         self.model = self.ranks.wrap_model(self.network)
+        groups = parameter_groups(self.network, settings.layer_decay)
         self.optimizer = torch.optim.AdamW(
-            self.network.parameters(), lr=settings.lr, weight_decay=settings.weight_decay, fused=True
+            groups, lr=settings.lr, weight_decay=settings.weight_decay, fused=True
         )
         self.totals = torch.zeros(len(config.pools), 2, device=self.device)
         self.data_wait = 0.0
@@ -79,7 +84,8 @@ class PretrainTrainer:
         if ranks.world > 1 or settings.accumulate > 1:
             return None
         shape = (settings.input_size, settings.variant, settings.batch_size, self.heads.outputs)
-        return ("pretraining", settings.arch, *shape, settings.projection, ranks.device)
+        rules = (settings.objective, settings.augmentation, settings.layer_decay, settings.anchor)
+        return ("pretraining", settings.arch, *shape, settings.projection, *rules, ranks.device)
 
     @property
     def eval_model(self) -> nn.Module:
@@ -126,14 +132,14 @@ class PretrainTrainer:
             self.counts.pending += 1
         else:
             for group in self.optimizer.param_groups:
-                group["lr"] = self.rate(step)
+                group["lr"] = self.rate(step) * _rate_scale(group)
             self.optimizer.zero_grad(set_to_none=True)
             for at, ((part, _), tensors) in enumerate(zip(parts, batches, strict=True)):
                 self.norms.weight_part(at, len(parts))
                 self._seed_part(step, part)
                 with self.ranks.without_sync(self.model, more=at + 1 < len(parts)):
                     self._backward(*tensors)
-            self.optimizer.step()
+            self._update()
         if self.average:
             self.average.update(step)
 
@@ -141,13 +147,18 @@ class PretrainTrainer:
         """Yield the images, augmentation draws and targets of each part of this process, on the device."""
         rows = self.sampler.rows(step)
         whose = self.sampler.pool_numbers(rows)
-        changes = self.sampler.augmentation_draws(step, whose)
+        changes = self._draws(step, whose)
         for _, places in self._parts():
             started = time.perf_counter()
             batch = next(images)
             self.data_wait += time.perf_counter() - started
             targets = to_device(self.heads.targets(rows[places], whose[places]), self.device)
             yield batch, to_device(torch.from_numpy(changes[places]), self.device), targets
+
+    def _draws(self, step: int, whose: _Rows) -> NDArray[np.float32]:
+        """Return the augmentation draws of a step, the views of an image side by side."""
+        views = range(self.objective.views)
+        return np.concatenate([self.sampler.augmentation_draws(step, whose, view) for view in views], axis=1)
 
     def _seed_part(self, step: int, part: int) -> None:
         """Seed dropout, which depends neither on the process of a part nor on earlier interruptions."""
@@ -157,11 +168,17 @@ class PretrainTrainer:
     def _whole_step(self, rate: Tensor, *tensors: Tensor) -> Tensor:
         """Take a step of one part on tensors alone, and return the mean loss of its batch."""
         for group in self.optimizer.param_groups:
-            group["lr"].copy_(rate)
+            group["lr"].copy_(rate * _rate_scale(group))
         self.optimizer.zero_grad(set_to_none=True)
         loss = self._backward(*tensors)
-        self.optimizer.step()
+        self._update()
         return loss
+
+    def _update(self) -> None:
+        """Take the optimizer's step, with the pull towards the initial weights."""
+        if self.anchor:
+            self.anchor.add_gradients()
+        self.optimizer.step()
 
     def _state(self) -> Iterator[Tensor]:
         """Yield all tensors that a step without its average changes."""
@@ -208,18 +225,43 @@ class PretrainTrainer:
 
         Args:
             batch: images as stored, [part, channels, side, side].
-            numbers: uniforms of the augmentation, [part, UNIFORMS_PER_IMAGE].
+            numbers: uniforms of the augmentation, [part, views * uniforms].
             targets: as `SourceHeads.targets` returns them.
         """
-        inputs = self.prepare.normalize(self.augment(batch.float(), numbers))
-        with autocast_precision(inputs.device), self.counts.paused():
-            logits = self.model(inputs)
-        losses = self.heads.losses(logits.float(), targets)
+        with self.counts.paused():
+            losses = self._losses(self.model, batch, numbers, targets)
         # gradients are averaged over processes, so that each is scaled up by their number
         (losses.sum() * (self.ranks.world / self.settings.batch_size)).backward()
         counted = torch.stack([losses.detach(), torch.ones_like(losses)], dim=1)
         self.totals.index_add_(0, targets[:, -1].long(), counted)
         return losses.detach().mean()
+
+    def _losses(self, model: nn.Module, batch: Tensor, numbers: Tensor, targets: Tensor) -> Tensor:
+        """Return the objective's loss of each image, [part]; arguments as of `_backward`."""
+        images = batch.float()
+        views = [self.augment(images, each) for each in numbers.chunk(self.objective.views, dim=1)]
+        inputs = self.prepare.normalize(torch.cat(views) if len(views) > 1 else views[0])
+        with autocast_precision(inputs.device):
+            outputs = model(inputs)
+        return self.objective.losses(outputs.float(), targets, self.heads)
+
+    def score(self, place: int) -> HeldOutScore | None:
+        """Score the evaluated network, in eval mode, on the held-out images of source number `place`.
+
+        Without labels, the score is undefined and the loss that of the objective, with fixed augmentations.
+        """
+        images, heads = self.config.images, self.heads
+        if self.objective.uses_labels:
+            return score_source(self.eval_model, heads, images, self.prepare, place)
+        pool = heads.pools[place]
+        if len(pool.held_out) < 2:  # an image is compared with others
+            return None
+        rows, whose = heads.starts[place] + pool.held_out, np.full(len(pool.held_out), place)
+        numbers = to_device(torch.from_numpy(self._draws(0, whose)), self.device)
+        targets = to_device(heads.targets(rows, whose), self.device)
+        with torch.inference_mode(), closing(images.batches([rows])) as batches:
+            losses = self._losses(self.eval_model, next(batches), numbers, targets)
+        return HeldOutScore(float(losses.mean()), None)
 
     def _parts(self) -> Iterator[tuple[int, _Rows]]:
         """Yield the number and the positions in the batch of each part of this process.
@@ -230,6 +272,11 @@ class PretrainTrainer:
         places = np.array_split(np.arange(settings.batch_size), settings.accumulate)
         for part in range(self.ranks.rank, settings.accumulate, self.ranks.world):
             yield part, places[part]
+
+
+def _rate_scale(group: dict[str, Any]) -> float:
+    """Return the learning rate of a group in units of the run's; older checkpoints do not have it."""
+    return group.get("lr_scale", 1.0)
 
 
 def _backbone(config: PretrainConfig) -> nn.Module:

@@ -11,6 +11,7 @@ from ...tasks.catalog import missing_files
 from ...tasks.task import Task
 from ..pretraining.automatic import EVALUATIONS
 from ..pretraining.mednet_cache import read_pretrain_facts
+from ..pretraining.objective import OBJECTIVES
 from ..pretraining.sources import held_out_most
 from ..schema.plan import Cell, LabelsPerClass, PlannedCell
 from ..training.protocol import PROTOCOLS, CostEstimate, SolverProblem, SolverWork
@@ -90,14 +91,15 @@ class CostCounter:
         if card.file and read_pretrain_facts(card.file):  # in the cache
             return CellCost(planned, plan.sources[0], CostEstimate())
         steps = max(1, recipe.pretrain_images // recipe.pretrain_batch)
+        batch = recipe.pretrain_batch * OBJECTIVES[plan.options.objective].views
         sizes = [task.split_sizes or (0, 0, 0) for task in plan.sources]
         held_out = sum(held_out_most(size[0]) for size in sizes)
         work = CostEstimate(
-            trained=steps * recipe.pretrain_batch,
+            trained=steps * batch,
             seen=EVALUATIONS * held_out,
             validations=EVALUATIONS,
         )
-        return CellCost(planned, plan.sources[0], work, recipe.pretrain_batch, 1)
+        return CellCost(planned, plan.sources[0], work, batch, 1)
 
     def _score(self, planned: PlannedCell) -> CellCost:
         cell, request = planned.cell, self.resolved.request

@@ -11,6 +11,7 @@ import msgspec
 from ...baselines.init import ABSENT, ArchArg, InitCard, InitRequest, MissingWeightsError
 from ...baselines.init_file import read_init_files
 from ...baselines.naming import ArchPairs, NamedInit, pair_with_archs, read_inits
+from ...baselines.pretrain_options import USUAL_OPTIONS, PretrainOptions, resolve_pretrain_options
 from ...baselines.weights.checkpoint import init_from_card
 from ...baselines.weights.layout import LAYOUTS
 from ...baselines.zoo.card import find_zoo_card
@@ -21,6 +22,7 @@ from ...tasks.data_paths import data_locations
 from ...tasks.task import SPLITS, DataLocations, Split, Task, load_labels
 from ..overlap.copies import data_identity
 from ..pretraining.nested_images import PRETRAIN_SEED, check_nested_images, count_training_images
+from ..pretraining.objective import OBJECTIVES
 from ..schema.plan import Cell, Fold, Plan, PlannedCell, TrainingConfig, key_of
 from ..schema.request import AUTO_FOLDS, RunConfig
 from ..training.folds import fold_sizes, pool_splits
@@ -117,7 +119,9 @@ def encode_fields(recipe: TrainingConfig, fields: Sequence[str]) -> str:
 def check_option_values(request: RunConfig) -> ArchPairs:
     """Pair inits with archs; `UserError` for an unknown init or protocol. Reads no data."""
     requested_options(request)
-    return requested_pairs(request)
+    paired = requested_pairs(request)
+    requested_pretrain_options(request, [init for _, init in paired.pairs])
+    return paired
 
 
 def build_plan(
@@ -142,8 +146,11 @@ def build_plan(
     paired = paired or requested_pairs(request)
     read: dict[tuple[str, int], Mapping[str, Split]] = {}
     folds, val_shares, fold_notes = _choose_folds(request, targets, partial(_labels_once, read, places))
+    options = requested_pretrain_options(request, [init for _, init in paired.pairs])
     cards = {
-        (task.name, arch, init.name): _resolve_init(init, _init_request(request, task, arch, known, places))
+        (task.name, arch, init.name): _resolve_init(
+            init, replace(_init_request(request, task, arch, init, known, places), options=options[init.name])
+        )
         for task in targets
         for arch, init in paired.pairs
     }
@@ -321,6 +328,14 @@ def _init_request(
 def requested_options(request: RunConfig) -> dict[str, msgspec.Struct]:
     """Return the options of each protocol of the run; errors as in `resolve_protocol_options`."""
     return resolve_protocol_options(request.protocol_option, request.protocols)
+
+
+def requested_pretrain_options(request: RunConfig, inits: Sequence[NamedInit]) -> dict[str, PretrainOptions]:
+    """Return the options of each init's pretraining; errors as in `resolve_pretrain_options`."""
+    # an init with a path is not pretrained here
+    families = {init.name: "" if init.base in init.paths else init.parts.family for init in inits}
+    found = resolve_pretrain_options(request.pretrain_option, set(families.values()), OBJECTIVES)
+    return {name: found.get(family, USUAL_OPTIONS) for name, family in families.items()}
 
 
 def stored_size(task: Task, request: RunConfig, places: DataLocations) -> int:

@@ -139,6 +139,15 @@ class RunConfig(TrainingConfig, frozen=True, kw_only=True, forbid_unknown_fields
             metavar="TEXT",
         ),
     ] = msgspec.field(default_factory=dict)
+    pretrain_option: Annotated[
+        dict[str, dict[str, Any]],
+        field_meta(
+            COMPARED,
+            "INIT.OPTION=VALUE, an option of the pretraining of mednet or continued; may be repeated.",
+            hint="such as mednet.objective=simclr",
+            metavar="TEXT",
+        ),
+    ] = msgspec.field(default_factory=dict)
     budget: Annotated[
         Literal["quick", "standard", "thorough"],
         field_meta(

@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 import torch.nn.functional as F
@@ -31,6 +32,7 @@ class AugmentRule:
     degrees: float = 10.0
     shift: float = 0.08
     zoom: float = 0.1
+    uniforms: ClassVar[int] = UNIFORMS_PER_IMAGE
 
     def __call__(self, images: Tensor, draws: Tensor) -> Tensor:
         """Augment a batch, float [batch, channels, h, w] in 0..255, by one affine resampling.
@@ -44,6 +46,14 @@ class AugmentRule:
             middle = images.mean(dim=(1, 2, 3), keepdim=True)
             images = ((images - middle) * (1 + contrast) + middle * (1 + brightness)).clamp(0, 255)
         return images
+
+    def describe(self) -> str:
+        """Return one phrase for a model card."""
+        jitter = ", contrast and brightness 0.2" if self.color else ""
+        return (
+            f"mirroring and quarter turns where plausible, rotation {self.degrees:g} degrees, "
+            f"shift {self.shift:g}, zoom {self.zoom:g}{jitter}"
+        )
 
     def _matrices(self, draws: Tensor) -> Tensor:
         """Return the affine matrices [batch, 2, 3] of rotation, zoom, mirroring and shift."""

@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor, nn
 
+from ...core.errors import UserError
 from ...core.progress import track
 from ..schema.records import ValidationPoint
 from .batch_counts import BatchCounts
@@ -215,10 +216,13 @@ def parameter_groups(model: nn.Module, layer_decay: float) -> list[dict[str, Any
     """Group the trainable parameters by `lr_scale`, their learning rate in units of the run's.
 
     The layers are those of timm for the network with its classifier, as in BEiT (Bao et al. 2022): the head
-    has 1, the last block `layer_decay`, and so on down to the embedding.
+    has 1, the last block `layer_decay`, and so on down to the embedding. `UserError` for a network whose
+    layers timm does not list.
     """
     if layer_decay == 1:
         return [{"params": [p for p in model.parameters() if p.requires_grad], "lr_scale": 1.0}]
+    if not hasattr(model.get_submodule("backbone"), "group_matcher"):
+        raise UserError("timm lists no layers of this network: leave its layer decay at 1.")
     from timm.optim import param_groups_layer_decay  # type: ignore[attr-defined]
 
     groups = param_groups_layer_decay(_NamedLayers(model), layer_decay=layer_decay)  # type: ignore[arg-type]

@@ -110,6 +110,7 @@ def test_mednet_bench_links_to_every_package() -> None:
         ("baselines/layouts", r"LAYOUTS\.(add|register)\("),
         ("benchmark/protocols", r"PROTOCOLS\.(add|register)\("),
         ("benchmark/corpus/sources", r"SOURCES\.(add|register)\("),
+        ("benchmark/pretraining/objectives", r"OBJECTIVES\.(add|register)\("),
         ("reports/sections", r"SECTIONS\.(add|register)\("),
     ],
 )

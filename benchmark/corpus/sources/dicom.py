@@ -1,4 +1,4 @@
-"""Folders of DICOM files, labeled by series, study, patient, header or folder."""
+"""Folders of DICOM files, labeled by series, study, patient, header or folder, or not at all."""
 
 import time
 from collections import defaultdict
@@ -22,7 +22,7 @@ from ..file_source import (
     reading_of,
     shown_name,
 )
-from ..source import SOURCES, ReadProblem, SourceCard, SourceItem, SourceKind, WorkUnit
+from ..source import NO_LABEL, SOURCES, ReadProblem, SourceCard, SourceItem, SourceKind, WorkUnit
 from .table import LABELS, column_of, header_of, names_of, rows_of
 
 FIELDS = ("Modality", "BodyPartExamined", "ViewPosition", "ImageLaterality", "PatientSex")
@@ -60,6 +60,10 @@ class DicomSource(FileSource):
 def open_dicom(card: SourceCard, folder: Path) -> DicomSource:
     """Open a folder of DICOM files; `UserError` if folder, labels or a second class are missing."""
     root = folder_of(card, folder)
+    if card.labels == "none":
+        files = partial(scan_dicom, root, "", time.monotonic())
+        listing = partial(_unlabeled_entries, root, files, card)
+        return DicomSource(facts_of(card, ()), root, listing, reader_of(card))
     labels, unlabeled, field = _label_rule(card, folder)
     files = partial(scan_dicom, root, field, time.monotonic())
     found = {label for each in files() for label in labels(each)}
@@ -137,6 +141,13 @@ def _file_entries(
     for each, label in label_of.items():
         if each in kept or not label:
             yield entry_of(root, each[0], label)
+
+
+def _unlabeled_entries(
+    root: Path, files: Callable[[], Iterable[Slice]], card: SourceCard
+) -> Iterator[FileEntry]:
+    kept = set(cap_series(files(), card.slices_per_series, card.series_per_patient))
+    return (entry_of(root, each[0], NO_LABEL) for each in files() if each in kept)
 
 
 def _label_rule(card: SourceCard, folder: Path) -> tuple[Labels, str, str]:

@@ -1,4 +1,4 @@
-"""Images that a CSV lists, with their labels and, where known, their patients."""
+"""Images that a CSV lists, with their labels, if any, and, where known, their patients."""
 
 import csv
 from collections.abc import Iterable, Iterator, Mapping
@@ -10,7 +10,7 @@ from ....core.errors import UserError
 from ....tasks.from_files.folders import check_header
 from ....tasks.patients import PatientMatcher, pair_with_patients
 from ..file_source import FileEntry, FileSource, entry_of, facts_of
-from ..source import SOURCES, SourceCard, SourceKind
+from ..source import NO_LABEL, SOURCES, SourceCard, SourceKind
 from .folder import group_finder
 
 PATHS, LABELS = ("path", "file", "filename"), ("label", "labels", "class")
@@ -21,7 +21,7 @@ _SEPARATOR = "|"
 
 @dataclass(frozen=True)
 class _Table:
-    """A CSV and the names of its columns; `group` is "" where there is none."""
+    """A CSV and the names of its columns; `label` and `group` are "" where there is none."""
 
     path: Path
     source: str
@@ -37,12 +37,12 @@ def open_table(card: SourceCard, folder: Path) -> FileSource:
     table = _Table(
         path, card.name,
         column_of(path, header, card.path_column, PATHS, "path_column"),
-        column_of(path, header, card.label_column, LABELS, "label_column"),
+        "" if card.labels == "none" else column_of(path, header, card.label_column, LABELS, "label_column"),
         column_of(path, header, card.group_column, GROUP_COLUMNS, "group_column", optional=True),
     )  # fmt: skip
     multilabel = card.labels == "multilabel"
-    classes = card.classes or _label_names(table, multilabel)
-    if len(classes) < 2:
+    classes = card.classes or (_label_names(table, multilabel) if table.label else ())
+    if table.label and len(classes) < 2:
         raise UserError(f"{path}: its labels name {len(classes)} class: at least two are needed.")
     index = {name: number for number, name in enumerate(classes)}
     root = folder / card.root if card.root else path.parent
@@ -64,7 +64,8 @@ class _Listing:
         table, find = self.table, None if self.table.group else self.find
         for (line, row), patient in pair_with_patients(rows_of(table.path), self._path, find):
             group = row[table.group].strip() if table.group else patient
-            yield entry_of(self.root, self._path((line, row)), self._label(line, row[table.label]), group)
+            label = self._label(line, row[table.label]) if table.label else NO_LABEL
+            yield entry_of(self.root, self._path((line, row)), label, group)
 
     def _path(self, row: tuple[int, Mapping[str, str]]) -> str:
         return row[1][self.table.image].strip()

@@ -11,7 +11,7 @@ from ..options import NOT_NEGATIVE, PATH, POSITIVE, OptionGroups, option
 from .command import BenchCommand, ParsedValues, echo
 
 _SETTINGS = ("variant", "arch", "steps", "batch_size", "accumulate", "input_size", "lr", "weight_decay")
-_SETTINGS += ("warmup", "ema", "projection", "zoom", "seed")
+_SETTINGS += ("warmup", "ema", "projection", "zoom", "seed", "objective", "layer_decay", "anchor")
 _REQUEST = ("corpus", "out", "workers", "checkpoint_every", "evaluate_every", "minutes")
 
 
@@ -26,7 +26,9 @@ def pretrain_command(values: ParsedValues) -> int:
     targets = dict.fromkeys(name for text in values["leave_out"] for name in text.split(",") if name)
     if unknown := next((name for name in targets if name not in known), None):
         raise unknown_name_error("task", unknown, known)
+    objective = pretraining.objective.OBJECTIVES[values["objective"]]
     settings = pretraining.pretrain_result.PretrainSettings(
+        augmentation=values["augmentation"] or objective.augmentation,
         start=values["from"],
         smoothing=values["label_smoothing"],
         **{name: values[name] for name in _SETTINGS},
@@ -57,6 +59,16 @@ def export_command(values: ParsedValues) -> int:
     return 0
 
 
+def _start_options() -> list[click.Option]:
+    """Return the options that keep what the weights of `--from` know."""
+    decay = "Factor of the learning rate from each layer to the one before it; needs --from."
+    anchor = "Strength of L2-SP, the pull towards the weights of --from; 0 has none."
+    return [
+        option("--layer-decay", decay, default=1.0, type=click.FloatRange(0, 1, min_open=True)),
+        option("--anchor", anchor, default=0.0, type=click.FloatRange(0)),
+    ]
+
+
 def _pretrain_options() -> OptionGroups:
     share, rate = click.FloatRange(0, 1, max_open=True), click.FloatRange(0, min_open=True)
     parts = "Parts of a batch, each with its own batch-norm statistics; 0 is one per process."
@@ -64,6 +76,8 @@ def _pretrain_options() -> OptionGroups:
     minutes = "Stop with a checkpoint after so many minutes; 0 is never."
     evaluate = "Steps between validations; 0 validates ten times."
     held_out = "Target tasks to hold out: sources that may contain their images are excluded."
+    objective = "Objective: supervised, simclr (needs no labels), or mixed, the sum of both."
+    augmentation = "Augmentation; default: standard for supervised, strong for the others."
     return {
         "What to train": [
             option("--variant", "Color of the corpus.", type=click.Choice(["gray", "color"]), required=True),
@@ -73,11 +87,14 @@ def _pretrain_options() -> OptionGroups:
             option("--from", "First weights: scratch, imagenet[=FILE] or NAME=CARD.toml.", default="scratch"),
         ],
         "Training": [
+            option("--objective", objective, default="supervised"),
+            option("--augmentation", augmentation, type=click.Choice(["standard", "strong"])),
             option("--steps", "Optimizer steps.", type=POSITIVE, required=True),
             option("--batch-size", "Images per step, over all processes.", default=64, type=POSITIVE),
             option("--accumulate", parts, default=0, type=NOT_NEGATIVE),
             option("--input-size", "Size of the network's input in pixels.", default=64, type=POSITIVE),
             option("--lr", "Highest AdamW learning rate.", default=1e-3, type=rate),
+            *_start_options(),
             option("--weight-decay", "AdamW weight decay.", default=0.01, type=click.FloatRange(0)),
             option("--warmup", "Share of the steps with a rising learning rate.", default=0.1, type=share),
             option(

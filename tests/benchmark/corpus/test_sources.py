@@ -39,6 +39,29 @@ def test_a_table_with_several_labels_an_image(tmp_path: Path) -> None:
     assert groups[3] == -1
 
 
+def test_sources_without_labels(tmp_path: Path) -> None:
+    labeled = folder(tmp_path, "wards", range(6))
+    (tmp_path / "scans" / "deep").mkdir(parents=True)
+    for number, place in ((0, "a.png"), (20, "deep/b.png"), (21, "c.png")):  # 0 occurs in `wards` too
+        Image.fromarray(picture(number)).save(tmp_path / "scans" / place)
+    loose = card(tmp_path / "scans.toml", labels="none", group_pattern=r"(deep)/")
+    images(tmp_path / "files", 33)
+    rows = [("file", "patient"), ("31.png", "x"), ("32.png", "x")]
+    listed = table(tmp_path, "list", rows, labels="none", root="files")
+    built = made(tmp_path / "out", labeled, loose, listed)
+    assert [(each.name, each.classes, each.images) for each in built.corpus.sources] == [
+        ("wards", ("benign", "malignant"), 6), ("scans", (), 2), ("list", (), 2),
+    ]  # fmt: skip
+    without = [row for row in built.rows if row["source"] != "wards"]
+    assert all(row["label"] == [-1] for row in without)
+    assert {row["source"]: row["group"] for row in without if row["group"] != -1}.keys() == {"scans", "list"}
+    assert [line["labels"] for line in built.lines("duplicates.csv")] == ["not comparable"]
+    shown = CliRunner().invoke(cli, ["corpus", "info", str(tmp_path / "out")]).output
+    assert "scans: no labels" in shown and "list: no labels" in shown
+    with pytest.raises(UserError, match="The card of 'scans' has no labels, so leave its 'classes' out"):
+        made(tmp_path / "other", card(tmp_path / "scans.toml", labels="none", classes=["a", "b"]))
+
+
 def test_a_row_without_its_file_is_a_problem(tmp_path: Path) -> None:
     names = images(tmp_path, 2)
     rows = [("path", "label"), (names[0], "a"), ("gone.png", "b"), (names[1], "b")]

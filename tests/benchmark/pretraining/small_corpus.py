@@ -9,14 +9,19 @@ from mednet_bench.benchmark.corpus.build_part import INDEX_COLUMNS, index_schema
 from mednet_bench.benchmark.corpus.corpus import DUPLICATES, INDEX, SHARDS, Corpus, SourceFacts, write_corpus
 from mednet_bench.benchmark.corpus.images import encode_png, pixel_hash
 from mednet_bench.benchmark.corpus.shard import ShardWriter, facts_json
+from mednet_bench.benchmark.corpus.source import NO_LABEL
 from mednet_bench.tasks.images.perceptual_hash import perceptual_hash
 
 SIDES = {"cells": 28, "findings": 28, "scans": 40}
+UNLABELED = "scans"
+"""The source that `make_corpus` leaves without labels on request."""
 KINDS = {"cells": "multiclass", "findings": "multilabel", "scans": "binary"}
 LICENSES = {"cells": "CC0", "findings": "CC BY 4.0", "scans": "CC BY-NC-SA 4.0"}
 
 
-def make_corpus(folder: Path, variant: str = "gray", images: int = 40) -> dict[str, list[NDArray[np.uint8]]]:
+def make_corpus(
+    folder: Path, variant: str = "gray", images: int = 40, unlabeled: bool = False
+) -> dict[str, list[NDArray[np.uint8]]]:
     """Write three sources of two shards each; returns their pixels in the order of the index.
 
     A bright spot in one quarter, which differs between the classes, lets a network learn something. The
@@ -40,6 +45,7 @@ def make_corpus(folder: Path, variant: str = "gray", images: int = 40) -> dict[s
                     pixels = rng.integers(0, 120, shape, dtype=np.uint8)
                     pixels[4 + 12 * kind : 10 + 12 * kind, 4:10] = 250
                     label = (kind, 1 - kind, 1) if KINDS[source] == "multilabel" else (kind,)
+                    label = NO_LABEL if unlabeled and source == UNLABELED else label
                     digest, key = pixel_hash(pixels), f"{source}-{part:05d}{row:06d}"
                     content = encode_png(pixels)
                     offset = shard.add(key, content, facts_json(source, label, digest))
@@ -53,15 +59,16 @@ def make_corpus(folder: Path, variant: str = "gray", images: int = 40) -> dict[s
                 shard.close()
     parquet.write_table(table(columns, index_schema()), folder / INDEX)
     (folder / DUPLICATES).write_text("key,source,of key,of source,labels\n")
-    sources = tuple(_facts(name, variant, images) for name in SIDES)
+    sources = tuple(_facts(name, variant, images, unlabeled and name == UNLABELED) for name in SIDES)
     write_corpus(
         folder, Corpus(variant=variant, side=40, sources=sources, identity="id", request="", made="")
     )
     return shown
 
 
-def _facts(name: str, variant: str, images: int) -> SourceFacts:
+def _facts(name: str, variant: str, images: int, unlabeled: bool) -> SourceFacts:
     classes = ("one", "other", "third") if KINDS[name] == "multilabel" else ("one", "other")
+    classes = () if unlabeled else classes
     return SourceFacts(
         name=name,
         license=LICENSES[name],

@@ -15,9 +15,11 @@ import torch
 from timm.models import register_model
 from torch import Tensor, nn
 
+from mednet_bench.baselines.init import InitCard
 from mednet_bench.benchmark.pretraining.config import PretrainCallbacks, PretrainConfig
 from mednet_bench.benchmark.pretraining.distributed import RankGroup, join_ranks
 from mednet_bench.benchmark.pretraining.in_memory_loader import MemoryImages
+from mednet_bench.benchmark.pretraining.objective import OBJECTIVES
 from mednet_bench.benchmark.pretraining.pretrain_result import CurvePoint, PretrainSettings
 from mednet_bench.benchmark.pretraining.sources import SourcePool, hold_out
 from mednet_bench.benchmark.pretraining.train_loop import run_training
@@ -55,6 +57,10 @@ class Tiny(nn.Sequential):
             nn.Linear(8, 8),
         )
 
+    def group_matcher(self, coarse: bool = False) -> dict[str, Any]:
+        """Name the layers as timm's networks do, from the input: convolution, then the rest."""
+        return {"stem": r"^[01]\.", "blocks": [(r"^6\.", (0,))]}
+
 
 @register_model
 def tiny_of_pretraining(pretrained: bool = False, **settings: Any) -> nn.Module:
@@ -78,15 +84,23 @@ def pools() -> list[SourcePool]:
     return made
 
 
-def job(settings: PretrainSettings = SETTINGS, ranks: RankGroup | None = None) -> PretrainConfig:
+def unlabeled_pool() -> SourcePool:
+    """A source without labels."""
+    rows = np.arange(30)
+    return SourcePool("unlabeled", "multiclass", (), (True, False), np.full(30, -1), rows[4:], rows[:4])
+
+
+def job(
+    settings: PretrainSettings = SETTINGS, ranks: RankGroup | None = None, start: InitCard | None = None
+) -> PretrainConfig:
     """What is to be trained; an image of class c is bright in its c-th column."""
-    sources = pools()
+    sources = [*pools(), *([unlabeled_pool()] if OBJECTIVES[settings.objective].takes_unlabeled else [])]
     rng = np.random.default_rng(6)
     images = rng.integers(0, 150, (sum(len(pool.labels) for pool in sources), 1, 8, 8), dtype=np.uint8)
     first = np.concatenate([pool.labels.reshape(len(pool.labels), -1)[:, 0] for pool in sources])
     images[np.arange(len(images)), 0, :, 2 * (first % 4)] += 100
     return PretrainConfig(
-        settings, sources, MemoryImages(torch.from_numpy(images)), ranks or RankGroup("cpu")
+        settings, sources, MemoryImages(torch.from_numpy(images)), ranks or RankGroup("cpu"), start
     )
 
 

@@ -9,8 +9,11 @@ import pytest
 from click.testing import CliRunner
 from small_corpus import make_corpus
 
+from mednet_bench.baselines.pretrain_options import resolve_pretrain_options
 from mednet_bench.benchmark.pretraining import projection
+from mednet_bench.benchmark.pretraining.objective import OBJECTIVES
 from mednet_bench.benchmark.pretraining.projection import EFFICIENCY, MeasuredRates, project_cost
+from mednet_bench.benchmark.schema.request import RunConfig
 from mednet_bench.cli.main import cli
 from mednet_bench.core.progress import duration
 
@@ -30,8 +33,8 @@ def test_the_commands_of_the_page_work(tmp_path: Path, monkeypatch: pytest.Monke
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(projection, "CPU_SECONDS", 0.05)
     monkeypatch.setenv("MEDNET_BENCH_CACHE", str(tmp_path / "cache"))
-    made, used, _, to_timm, _, _, projected = LINES
-    for line in (made, projected):
+    made, used, mixed, _, _, to_timm, _, _, projected = LINES
+    for line in (made, mixed, projected):
         result = CliRunner().invoke(cli, [*words(line), *SMALL.split()], standalone_mode=False)
         assert not result.exception, (line, result.exception)
     assert re.search(r"measured: .* images/s decoded by one core", result.output)
@@ -45,7 +48,15 @@ def test_the_commands_of_the_page_work(tmp_path: Path, monkeypatch: pytest.Monke
     assert (result.exception, result.return_value) == (None, 0), result.output
 
 
-@pytest.mark.parametrize("text", [LINES[5], re.findall(r"```bash\n(.*?)```", HALF, re.DOTALL)[0]])
+def test_the_command_of_a_run_has_options_of_pretrainings_that_exist() -> None:
+    with cli.commands["run"].make_context("run", words(LINES[3])[1:]) as context:
+        given = RunConfig(pretrain_option=context.params["pretrain_option"]).pretrain_option
+    options = resolve_pretrain_options(given, {"mednet", "continued"}, OBJECTIVES)
+    assert (options["mednet"].objective, options["mednet"].ema) == ("mixed", 0.999)
+    assert (options["continued"].lr, options["continued"].anchor) == (1e-4, 0.01)
+
+
+@pytest.mark.parametrize("text", [LINES[7], re.findall(r"```bash\n(.*?)```", HALF, re.DOTALL)[0]])
 def test_the_commands_for_clusters_have_options_that_exist(text: str) -> None:
     name, *options = words(text.replace("\\\n", " "))
     command = cli.commands[name]
@@ -57,7 +68,7 @@ def test_the_commands_for_clusters_have_options_that_exist(text: str) -> None:
 
 
 def test_the_command_for_numbers_of_images_has_options_that_exist() -> None:
-    name, *options = words(LINES[2])
+    name, *options = words(LINES[4])
     with cli.commands[name].make_context(name, options) as context:
         assert "mednet@1000" in context.params["inits"]
 

@@ -12,6 +12,7 @@ from small_training import SETTINGS, job, left, pools, start, train
 from mednet_bench.benchmark.pretraining.batch_sampler import BatchSampler
 from mednet_bench.benchmark.pretraining.checkpoints import list_checkpoints, newest_checkpoint
 from mednet_bench.benchmark.pretraining.config import PretrainCallbacks, StoppedAtError
+from mednet_bench.benchmark.pretraining.objective import OBJECTIVES
 from mednet_bench.benchmark.pretraining.pretrain_result import CurvePoint, PretrainSettings
 from mednet_bench.benchmark.pretraining.sources import SourcePool, hold_out, pool_starts
 from mednet_bench.benchmark.pretraining.train_loop import run_training
@@ -168,8 +169,16 @@ def same(one: dict[str, torch.Tensor], two: dict[str, torch.Tensor]) -> bool:
     return one.keys() == two.keys() and all(torch.equal(one[name], two[name]) for name in one)
 
 
-def test_a_training_that_is_killed_again_and_again_ends_with_the_same_bits(tmp_path: Path) -> None:
-    settings = msgspec.structs.replace(SETTINGS, steps=200)
+def settings_of(objective: str, **changes: int) -> PretrainSettings:
+    rule = OBJECTIVES[objective].augmentation
+    return msgspec.structs.replace(SETTINGS, objective=objective, augmentation=rule, **changes)
+
+
+@pytest.mark.parametrize("objective", list(OBJECTIVES))
+def test_a_training_that_is_killed_again_and_again_ends_with_the_same_bits(
+    objective: str, tmp_path: Path
+) -> None:
+    settings = settings_of(objective, steps=200)
     whole, killed = tmp_path / "whole", tmp_path / "killed"
     for folder in (whole, killed):
         folder.mkdir()
@@ -203,14 +212,15 @@ def test_a_damaged_checkpoint_counts_as_absent_and_is_no_code(tmp_path: Path) ->
     )
 
 
-def test_two_processes_train_as_one(tmp_path: Path) -> None:
+@pytest.mark.parametrize("objective", ["supervised", "mixed"])
+def test_two_processes_train_as_one(objective: str, tmp_path: Path) -> None:
     folders = tmp_path / "one", tmp_path / "two"
     for folder in folders:
         folder.mkdir()
     for process in [
         process
         for world, folder in enumerate(folders, 1)
-        for process in start(train, folder, SETTINGS, 25, world=world)
+        for process in start(train, folder, settings_of(objective), 25, world=world)
     ]:
         process.join()
         assert process.exitcode == 0

@@ -5,13 +5,14 @@ import re
 from dataclasses import replace
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import pytest
 import torch
 from small_corpus import LICENSES, make_corpus
 from small_result import ARCH, SIDE, finished_on
 
-from mednet_bench.baselines.init import InitRequest
+from mednet_bench.baselines.init import InitCard, InitRequest
 from mednet_bench.baselines.weights.checkpoint import from_checkpoint, read_checkpoint_card
 from mednet_bench.baselines.weights.load import load_backbone
 from mednet_bench.benchmark.pretraining.modelcard import write_results
@@ -73,6 +74,19 @@ def test_other_weights_under_the_same_card_are_found_out(corpus: Path, tmp_path:
     (tmp_path / "card.toml").write_text(re.sub(r"mean = \[[^]]*\]", "mean = [0.1, 0.5, 0.9]", text))
     with pytest.raises(UserError, match="fingerprint"):
         load_backbone(from_checkpoint("mednet", tmp_path / "card.toml", need()), ARCH, SIDE, 0)
+
+
+def test_cards_of_a_continued_pretraining_say_how_far_it_moved(corpus: Path, tmp_path: Path) -> None:
+    start = InitCard(name="imagenet", label="ImageNet", identity="1", corpora=("imagenet-1k",))
+    finished = replace(finished_on(corpus), start=start, distance_from_start=0.0321)
+    settings = msgspec.structs.replace(finished.settings, anchor=0.5, layer_decay=0.75)
+    write_results(replace(finished, settings=settings), tmp_path)
+    card = read_checkpoint_card(tmp_path / "card.toml")
+    assert (card.objective, card.started_from, card.images) == ("supervised", "imagenet", 76)
+    assert (card.training["distance_from_start"], card.training["anchor"]) == (0.0321, 0.5)
+    text = (tmp_path / "MODEL_CARD.md").read_text()
+    assert re.search(r"\| initial weights +\| layer-wise decay of the rate 0.75, L2-SP 0.5 +\|", text)
+    assert re.search(r"\| distance from them +\| 3.21% of their L2 norm +\|", text)
 
 
 def test_the_same_pretraining_gives_the_same_bytes(out: Path, corpus: Path, tmp_path: Path) -> None:

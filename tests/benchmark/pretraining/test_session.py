@@ -6,11 +6,14 @@ import sys
 import time
 from pathlib import Path
 
+import msgspec
+import numpy as np
 import pytest
 from small_corpus import make_corpus
 from small_training import start
 
-from mednet_bench.benchmark.corpus.corpus import read_corpus
+from mednet_bench.baselines.weights.checkpoint import CheckpointCard, read_checkpoint_card
+from mednet_bench.benchmark.corpus.corpus import read_corpus, write_corpus
 from mednet_bench.benchmark.pretraining.leave_out import related_sources
 from mednet_bench.benchmark.pretraining.resume_check import read_stored_config
 from mednet_bench.benchmark.pretraining.stopping import stop_on_signal
@@ -105,10 +108,50 @@ def test_a_source_that_may_hold_images_of_a_task_is_not_read(
     assert '"cells"' not in (tmp_path / "card.toml").read_text().partition("[training]")[0]
 
 
+def test_only_objectives_that_need_no_labels_use_images_without(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    corpus = tmp_path / "corpus"
+    make_corpus(corpus, unlabeled=True)
+    found: dict[str, tuple[set[str], CheckpointCard, str]] = {}
+    for objective in ("supervised", "simclr", "mixed"):
+        out = tmp_path / objective
+        run(*command(corpus, out, "--steps", "3", "--objective", objective))
+        card = read_checkpoint_card(out / "card.toml")
+        said = "not used, as they have no labels: scans" in capsys.readouterr().err
+        assert said == (objective == "supervised")
+        found[objective] = ({each.id for each in card.corpus}, card, (out / "MODEL_CARD.md").read_text())
+        assert len(np.load(out / "hashes.npy")) == 40 * len(card.corpus)
+        assert card.started_from == "scratch" and card.images_of == "gray"
+    assert found["supervised"][0] == {"cells", "findings"}
+    assert found["simclr"][0] == found["mixed"][0] == {"cells", "findings", "scans"}
+    facts = {name: (card.objective, card.training["augmentation"]) for name, (_, card, _) in found.items()}
+    assert facts == {
+        "supervised": ("supervised", "standard"),
+        "simclr": ("self-supervised SimCLR", "strong"),
+        "mixed": ("supervised + self-supervised SimCLR", "strong"),
+    }
+    assert "scans" not in found["supervised"][1].corpora
+    assert "trained without labels on" in found["simclr"][2] and "| no labels " in found["simclr"][2]
+    assert "no hue" in found["mixed"][2] and "trained with labels" in found["mixed"][2]
+
+
+def test_a_corpus_without_any_label_is_for_simclr(tmp_path: Path) -> None:
+    corpus = tmp_path / "corpus"
+    make_corpus(corpus, unlabeled=True)
+    found = read_corpus(corpus)
+    write_corpus(corpus, msgspec.structs.replace(found, sources=found.sources[2:]))
+    with pytest.raises(UserError, match="has labels: pass --objective simclr"):
+        run(*command(corpus, tmp_path / "out", "--steps", "2", "--objective", "mixed"))
+    assert not (tmp_path / "out" / "settings.json").exists()
+
+
 def test_a_request_that_cannot_be_carried_out_says_why(corpus: Path, tmp_path: Path) -> None:
     for more, reason in (
         (("--variant", "color"), "is a gray corpus: pass --variant gray"),
         (("--from", "mednet"), "it names no weights: pass scratch, imagenet, zoo/NAME or NAME=CARD.toml"),
+        (("--objective", "simclrr"), "no objective 'simclrr'; did you mean 'simclr'"),
+        (("--anchor", "0.1"), "--anchor and --layer-decay keep what the initial weights know: pass --from"),
         (("--accumulate", "5"), "8 images in 5 parts cannot be shared by 1 processes"),
         (
             ("--arch", "nonsense"),

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from waits import watched
 
 from mednet_bench.baselines.init import InitCard, PretrainPlan
+from mednet_bench.baselines.pretrain_options import PretrainOptions
 from mednet_bench.baselines.sources.mednet import resolve_mednet
 from mednet_bench.baselines.weights.load import load_backbone
 from mednet_bench.baselines.weights.prepare import InputPreparation
@@ -36,6 +37,7 @@ from mednet_bench.benchmark.schema.records import RecordStore
 from mednet_bench.benchmark.training.augment import AugmentRule
 from mednet_bench.benchmark.training.device_data import as_stored
 from mednet_bench.core.errors import StoppedError, UserError
+from mednet_bench.reports.analysis.pretraining_facts import OBJECTIVE, NamedFacts, find_single_difference
 from mednet_bench.tasks.catalog import catalog
 from mednet_bench.tasks.task import DataLocations, Split, Task
 
@@ -200,6 +202,58 @@ def test_the_record_says_in_how_many_parts_a_pretraining_was_computed(
     for notes in ((note,), (CACHED_WEIGHTS_NOTE, note)):
         assert CellRunner(grid, "cpu").compute(grid.plan.cells[0])[0].notes == notes
     assert tried == [1, 2]
+
+
+def test_records_of_pretrained_weights_state_what_differs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MEDNET_BENCH_CACHE", str(tmp_path / "cache"))
+    target, named = toys.task_of(toys.Toy(), "target"), {}
+    recipe = msgspec.structs.asdict(RECIPE)
+    for objective in ("supervised", "simclr"):
+        request = toys.run_config(
+            tmp_path / objective, inits="mednet", protocols="knn", fractions="1", seeds="0",
+            pretrain_option={"mednet": {"objective": objective}}, **recipe,
+        )  # fmt: skip
+        plan = build_plan(request, [target], [target, *sources()], toys.NOWHERE)
+        runner, (first, score) = CellRunner(plan, "cpu"), plan.plan.cells
+        record, _ = runner.compute(first)
+        scored, _ = runner.compute(score, [record])
+        assert scored.init is not None
+        named[objective] = NamedFacts(objective, toys.ARCH, scored.init)
+        assert scored.init.pretraining_images == record.counts.train > 0  # type: ignore[union-attr]
+        assert (scored.init.started_from, scored.init.images_of) == ("scratch", "gray")
+    found = find_single_difference(named["supervised"], named["simclr"])
+    assert found is not None and (found.fact, found.a, found.unsure) == (OBJECTIVE, "simclr", ())
+    assert "self-supervised SimCLR instead of supervised" in found.question
+
+
+def test_options_change_the_identity_of_their_own_init_only(tmp_path: Path) -> None:
+    target = toys.task_of(toys.Toy(), "target")
+
+    def identity(**given: dict[str, object]) -> str:
+        request = toys.run_config(tmp_path, inits="mednet,meanvar:mednet", pretrain_option=given)
+        plan = build_plan(request, [target], [target, *sources()], toys.NOWHERE)
+        pretraining = plan.cards["target", toys.ARCH, "meanvar:mednet"].source.pretraining
+        assert pretraining and pretraining == plan.cards["target", toys.ARCH, "mednet"].pretraining
+        return pretraining.identity
+
+    usual = identity()
+    assert identity(mednet={"objective": "supervised"}) == usual
+    changes = ({"objective": "mixed"}, {"ema": 0.9}, {"lr": 0.01}, {"augmentation": "strong"})
+    assert len({usual, *(identity(mednet=dict(change)) for change in changes)}) == 5
+    with pytest.raises(UserError, match="this run pretrains no continued"):
+        identity(continued={"lr": 0.01})
+
+
+def test_options_reach_the_training() -> None:
+    options = PretrainOptions(objective="mixed", ema=0.5, lr=0.02)
+    settings = caught(replace(plan_of(), options=options)).settings
+    assert (settings.objective, settings.augmentation) == ("mixed", "strong")
+    assert (settings.ema, settings.lr) == (0.5, 0.02)
+    usual = caught(plan_of()).settings
+    assert (usual.objective, usual.augmentation, usual.ema, usual.lr) == ("supervised", "standard", 0, 3e-3)
+    assert (usual.layer_decay, usual.anchor) == (1, 0)
 
 
 def test_images_that_change_while_they_are_read_give_no_weights(
@@ -452,8 +506,10 @@ def test_sources_of_several_sizes_share_a_batch() -> None:
     assert images.shape == (80, 1, 16, 16) and images.dtype == torch.uint8
 
 
-def test_a_step_never_waits() -> None:
-    job = caught(plan_of(), TrainingConfig(pretrain_images=320, pretrain_batch=32))
+@pytest.mark.parametrize("objective", ["supervised", "mixed"])
+def test_a_step_never_waits(objective: str) -> None:
+    plan = replace(plan_of(), options=PretrainOptions(objective=objective))
+    job = caught(plan, TrainingConfig(pretrain_images=320, pretrain_batch=32))
     trainer = PretrainTrainer(job)
     images = job.images.batches(trainer.stream(0))
     trainer.step(0, images)  # the contract's mean and std go to the device once

@@ -62,6 +62,15 @@ def test_series_and_slices_are_capped_evenly_and_labels_are_folders(tmp_path: Pa
     assert problems == []
 
 
+def test_without_labels_every_series_is_taken_within_the_caps(tmp_path: Path) -> None:
+    slices(tmp_path)
+    (tmp_path / "left" / "broken.dcm").write_bytes(b"\x08\0" + b"x" * 500)
+    card = SourceCard(name="x", kind="dicom", labels="none", slices_per_series=1, **FACTS)
+    items, problems = read(card, tmp_path)
+    assert sorted(seen(items)) == [(3, -1, "P0"), (13, -1, "P0"), (103, -1, "P1"), (113, -1, "P1")]
+    assert [each.name for each in problems] == ["left/broken.dcm"]
+
+
 def test_labels_come_from_a_header_field(tmp_path: Path) -> None:
     slices(tmp_path)
     card = SourceCard(name="x", kind="dicom", labels_from="Modality", slices_per_series=1, **FACTS)
