@@ -149,7 +149,7 @@ def build_plan(
     options = requested_pretrain_options(request, [init for _, init in paired.pairs])
     cards = {
         (task.name, arch, init.name): _resolve_init(
-            init, replace(_init_request(request, task, arch, init, known, places), options=options[init.name])
+            init, replace(_init_request(request, task, arch, known, places), options=options[init.name])
         )
         for task in targets
         for arch, init in paired.pairs

@@ -88,7 +88,9 @@ def sum_within_groups(
     for side in _sides(truth) if truth is not None else ():
         known[side] = np.minimum(known[side], max(len(np.unique(place[side])), 2))
     flat = influence.reshape(-1, influence.shape[-1]) * np.sqrt(known / np.maximum(known - 1, 1))
-    sums = np.stack([np.bincount(place, weights=row, minlength=len(names)) for row in flat])
+    sums = np.stack([np.bincount(place, weights=row, minlength=len(names)) for row in flat]).astype(
+        np.float64
+    )
     return sums.reshape(*influence.shape[:-1], len(names))
 
 
