@@ -368,6 +368,7 @@ def test_info_suggests_the_nearest_name(name: str, sentence: str) -> None:
     assert isinstance(result.exception, UserError) and sentence in str(result.exception)
 
 
+@pytest.mark.slow
 def test_inits_of_one_arch_pair_in_a_run_and_leave_their_facts_in_the_records(
     config: RunConfig, tmp_path: Path
 ) -> None:

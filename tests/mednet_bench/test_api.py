@@ -171,6 +171,7 @@ def own_registries(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(registry, "added_here", set())
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("own_registries")
 def test_what_is_registered_here_is_used_here_and_not_by_other_processes(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture

@@ -88,10 +88,12 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return out / "html"
 
 
+@pytest.mark.slow
 def test_every_page_is_built(site: Path) -> None:
     assert {page.stem for page in PAGES} <= {page.stem for page in site.glob("*.html")}
 
 
+@pytest.mark.slow
 def test_no_file_of_the_site_requests_another_host(site: Path) -> None:
     scan = {
         ".html": lambda text: read_page(text).found,
@@ -124,6 +126,7 @@ def test_a_hyperlink_is_no_request() -> None:
     assert read_page('<a href="https://medmnist.com">MedMNIST</a>').found == []
 
 
+@pytest.mark.slow
 def test_every_public_name_is_on_the_api_page(site: Path) -> None:
     ids = read_page((site / "api.html").read_text(encoding="utf-8")).ids
     names = {f"mednet_bench.{name}" for name in getattr(mednet_bench, "__all__", ())}

@@ -127,6 +127,7 @@ def mednet_bench(
     )
 
 
+@pytest.mark.slow
 def test_the_example_is_found_and_run_beside_plug_ins_that_fail(
     example: Path, broken: Path, tmp_path: Path
 ) -> None:

@@ -148,6 +148,7 @@ def test_a_process_that_has_ended_and_waits_to_be_noted_is_not_living() -> None:
         assert Path(f"/proc/{process.pid}").exists() and process.pid not in living()
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc").is_dir(), reason="reads /proc")
 def test_kill_9_of_the_command_leaves_no_process_behind_and_is_resumed(tmp_path: Path) -> None:
     source = folder(tmp_path, "wards", range(40))

@@ -266,6 +266,7 @@ def counted(record: Record) -> Record:
     return msgspec.structs.replace(record, copies=copies.get(record.cell.task, clean))
 
 
+@pytest.mark.slow
 def test_a_leak_is_the_first_doubt_everywhere_and_most_of_a_test_set_in_train_bars(tmp_path: Path) -> None:
     store = RecordStore(tmp_path)
     tasks = ("breastmnist", "retinamnist", "bloodmnist")

@@ -174,6 +174,7 @@ def settings_of(objective: str, **changes: int) -> PretrainSettings:
     return msgspec.structs.replace(SETTINGS, objective=objective, augmentation=rule, **changes)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("objective", list(OBJECTIVES))
 def test_a_training_that_is_killed_again_and_again_ends_with_the_same_bits(
     objective: str, tmp_path: Path
@@ -212,6 +213,7 @@ def test_a_damaged_checkpoint_counts_as_absent_and_is_no_code(tmp_path: Path) ->
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("objective", ["supervised", "mixed"])
 def test_two_processes_train_as_one(objective: str, tmp_path: Path) -> None:
     folders = tmp_path / "one", tmp_path / "two"

@@ -170,6 +170,7 @@ def parity(out: str) -> tuple[int, dict[str, dict[str, object]]]:
     return code, {row["metric"]: row for row in rows if row["epoch"] == "kept"}
 
 
+@pytest.mark.slow
 def test_a_run_is_in_beside_its_own_values_and_a_broken_one_is_out(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ):

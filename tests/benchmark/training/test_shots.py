@@ -58,6 +58,7 @@ def test_shots_replace_the_fractions_of_the_budget_or_stand_beside_given_ones():
             RunConfig(**wrong)  # type: ignore[arg-type]
 
 
+@pytest.mark.slow
 def test_a_run_of_shots_is_planned_and_reported(tmp_path: Path):
     words = "--tasks phantom-nodule --inits scratch,imagenet --protocols knn,linear --shots 1,4 --seeds 0..1"
     words += f" --fractions 1.0 --size 28 --input-size 32 --device cpu --no-download --out {tmp_path}"

@@ -85,6 +85,7 @@ def fail(*arguments: object, **more: object) -> None:
     raise ArithmeticError("no number")
 
 
+@pytest.mark.slow
 def test_verbose_adds_files_features_planning_and_tracebacks(
     command, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -78,6 +78,7 @@ def bundle(scans: Path) -> tuple[dict[str, int], set[str]]:
     return counts, secrets
 
 
+@pytest.mark.slow
 def test_the_commands_work_on_what_pydicom_brings_along(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
