@@ -75,9 +75,39 @@ def check(desk: Path, said: str, where: str = "ward") -> None:
     assert not [path for path in kept if holds(path, [SECRET]) or SECRET in str(path.relative_to(desk))]
 
 
-def test_no_planted_phrase_is_said_or_kept(desk: Path) -> None:
+def as_csv(ward: Path, rows: Table) -> str:
+    write(ward, rows)
+    return ""
+
+
+def as_excel(ward: Path, rows: Table) -> str:
+    workbook = pytest.importorskip("openpyxl", reason="needs the extra excel").Workbook()
+    for cells in (PLANTED, *(list(row.values()) for row in rows)):
+        workbook.active.append(list(cells))
+    workbook.properties.creator = f"Dr. {SECRET}"
+    workbook.active.title = SECRET
+    workbook.save(ward / "labels.xlsx")
+    (ward / "labels.csv").unlink()
+    return ""
+
+
+def as_two_tables(ward: Path, rows: Table) -> str:
+    """Put all but paths and labels into a table of its own, which has the paths in common."""
+    lines = [f"{row['path']},{row['label']},{SECRET} of table two" for row in rows]
+    (ward / "labels.csv").write_text("\n".join(["path,label,note", *lines]) + "\n")
+    with (ward / "people.csv").open("w", newline="") as file:
+        table = csv.DictWriter(file, [key for key in PLANTED if key != "label"], extrasaction="ignore")
+        table.writeheader()
+        table.writerows(rows)
+    return " --table labels.csv --table people.csv"
+
+
+@pytest.mark.parametrize("form", [as_csv, as_excel, as_two_tables])
+def test_no_planted_phrase_is_said_or_kept(desk: Path, form: Callable[[Path, Table], str]) -> None:
+    with (desk / "ward" / "labels.csv").open(newline="") as file:
+        tables = form(desk / "ward", list(csv.DictReader(file)))
     (desk / "ward" / "ward.toml").unlink()
-    said = invoke(desk, "task new DESK/ward")
+    said = invoke(desk, f"task new DESK/ward{tables}")
     card = (desk / "ward" / "ward.toml").read_text()
     assert "patient_column" in card and 'split_column = "split"' in card and SECRET not in card
     said += invoke(desk, "validate DESK/ward/ward.toml --size 28 --out DESK/check")
