@@ -275,7 +275,8 @@ def test_no_gain_is_stated_beside_means_over_tasks_that_the_weights_have_seen(tm
 
 
 def test_seconds_per_cell_are_of_one_fold_as_in_the_table_of_costs(tmp_path: Path):
-    write_run(tmp_path, Grid(tasks=("breastmnist",), inits=("imagenet", "scratch"), fractions=(1.0,), folds=3))
+    inits = ("imagenet", "scratch")
+    write_run(tmp_path, Grid(tasks=("breastmnist",), inits=inits, fractions=(1.0,), folds=3))
     results = load_report_input([tmp_path])
     folds = [cell.seconds for cell in results.counted_cells if cell.cell.init == "scratch"]
     answer = cost_benefit_answer(results)
