@@ -185,7 +185,8 @@ def _cure(
         change = f"with {IN_CHANS}" if nearest.one_channel else "without its `layout` and `arch_args`"
         return f"they fit {target.arch} {change}: correct their card"
     if nearest and not nearest.faults:
-        return f"they fit {nearest.description}: pass --archs {nearest.arch}, or write it into their card"
+        use = f"pass --archs {nearest.arch}, or write it into their card"
+        return f"they fit {nearest.description}: {use}, or name a file of {target.arch}"
     if not account.missing and not account.shapes:
         return "if these are a head or a decoder, name their prefix in the card's `excused`"
     if nearest and nearest.arch != target.arch and nearest.faults < account.faults:

@@ -115,7 +115,7 @@ def _prices(results: ReportInput, rows: Sequence[LeaderboardRow]) -> list[InitPr
     prices = []
     for init in dict.fromkeys(row.init for row in rows):
         ours = [row for row in rows if row.init == init]
-        members = [[records[key] for key in row.keys] for row in ours]
+        members = [[cell for key in row.keys for cell in results.cells_of(records[key])] for row in ours]
         used = {record.init.identity for each in members for record in each if record.init}
         pretraining = [r for r in results.step("pretrain") if r.init and r.init.identity in used]
         prices.append(

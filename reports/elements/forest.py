@@ -24,6 +24,8 @@ FOREST_LINES = 44
 """Lines of one panel, so that it fits on a screen."""
 WIDTH, LEFT, RIGHT, LINE, ABOVE, BELOW = 330, 54, 66, 15, 34, 38
 """CSS pixels: panel width, margins left and right, line height, margins above and below."""
+SHORT_PAIR = 20
+"""Characters of two names that fit below the axis beside the words."""
 AXIS_REACH = 0.25
 """Largest extent of the axes beyond the outermost point, so that one wide interval hides no other."""
 
@@ -119,9 +121,7 @@ def _panel(
         axes.spines["left"].set_visible(False)
         axes.grid(visible=False, axis="y")
         axes.locator_params(axis="x", nbins=5)
-        left, right = shorten_name(pair[1], 18), shorten_name(pair[0], 18)
-        axes.set_xlabel(f"{left} better  ◂   difference in AUC   ▸  {right} better")
-        panel_title(axes, pair_name((shorten_name(pair[0], 20), shorten_name(pair[1], 20))))
+        _name_pair(axes, pair)
 
     alt = f"{pair_name(pair)}, difference in test AUC with 95 % interval. " + " ".join(
         f"{task}{f' ({GENERATED})' if made[task] else ''}: {'; '.join(map(_alt, rows))}."
@@ -135,6 +135,16 @@ def _panel(
         "init": pair,
     }
     return draw_panel(paint, WIDTH, height, alt, facts=facts)
+
+
+def _name_pair(axes: Axes, pair: Pair) -> None:
+    """Write the pair as title and below the axis; a long one on two lines, and as first and second."""
+    if sum(map(len, pair)) <= SHORT_PAIR:
+        panel_title(axes, pair_name(pair))
+    else:
+        panel_title(axes, shorten_name(pair[0], 34), f"against {shorten_name(pair[1], 40)}")
+        pair = ("first", "second")
+    axes.set_xlabel(f"{pair[1]} better  ◂   difference in AUC   ▸  {pair[0]} better")
 
 
 def _alt(verdict: Verdict) -> str:

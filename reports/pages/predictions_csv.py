@@ -50,19 +50,22 @@ def _block_frame(results: ReportInput, rows: Sequence[LeaderboardRow]) -> pd.Dat
     """Return the lines of one task and setting; None where no predictions can be read."""
     facts, first = results.tasks.get(rows[0].task), None
     scores: dict[str, NDArray[np.float64]] = {}
+    folds: dict[str, NDArray[np.int64]] = {}
     for row in rows:
         for seed, key in zip(row.seeds, row.keys, strict=True):
             stored = read_predictions(results.prediction_files(key))
             if stored is None or (first and stored.images != first.images):
                 continue
             first = first or stored
+            if stored.folds is not None:  # the same of all inits: they follow from the seed
+                folds[f"fold of seed {seed}"] = stored.folds + 1
             classes = facts.classes if facts else tuple(map(str, range(stored.scores.shape[1])))
             name = f"{row.init} seed {seed}" + (f" ({row.variant})" if row.ambiguous else "")
             scores |= _score_columns(name, stored, classes, bool(facts and facts.kind == "binary"))
     if first is None:
         return None
     known = dict(zip(PREDICTION_COLUMNS, _image_columns(results, rows[0], first), strict=True))
-    return pd.DataFrame({**known, **scores})
+    return pd.DataFrame({**known, **folds, **scores})
 
 
 def _score_columns(

@@ -165,7 +165,7 @@ def _held_out_auc(made: Record) -> str | None:
 
 def _figures(results: ReportInput) -> tuple[Figure, ...]:
     """Draw score against seconds at the largest fraction, one panel per protocol and network."""
-    seconds = {record.key: record.seconds for record in results.counted}
+    seconds = {r.key: np.mean([c.seconds for c in results.cells_of(r)]) for r in results.counted}
     panels: dict[tuple[str, str, int, int], list[tuple[LeaderboardRow, float]]] = defaultdict(list)
     largest = max((row.fraction for row in results.rows), default=1.0)
     for row in results.rows:

@@ -48,6 +48,13 @@ def effects_section(results: ReportInput) -> SectionContent | None:
 
 def _lead(results: ReportInput, found: Sequence[FactEffect]) -> tuple[str, ...]:
     tested = sum(map(is_tested, found))
+    noun = count_noun(tested, "effect")
+    corrected = (
+        f" The p-values of {noun} are corrected together (Benjamini and Hochberg), those on generated images "
+        "apart; the interval is not corrected."
+        if tested
+        else ""
+    )
     few = f" Fewer than {MEAN_UNITS} independent tasks have no verdict." if tested < len(found) else ""
     return (
         "Each line compares two inits of one network whose cards state no other difference of the "
@@ -56,9 +63,8 @@ def _lead(results: ReportInput, found: Sequence[FactEffect]) -> tuple[str, ...]:
         f"the first init minus the second: mean over independent tasks and its 95{NBSP}% interval, as in the "
         "section Over all tasks.",
         "Better and worse: Student's t test over the tasks rejects a mean difference of 0. Equivalent: it "
-        f"rejects a mean as large as the margin, {results.margin:g}, on both sides. Undecided: neither. The "
-        f"p-values of {count_noun(tested, 'effect')} are corrected together (Benjamini and Hochberg), those "
-        f"on generated images apart; the interval is not corrected.{few}",
+        f"rejects a mean as large as the margin, {results.margin:g}, on both sides. Undecided: neither."
+        f"{corrected}{few}",
         "An effect holds for tasks like these and for these two files of weights. Each is one pretraining of "
         "many possible ones, whose variance is in no interval, and what no card states (length, "
         "augmentation, code) may differ as well: an effect is evidence on the fact, and no proof that it is "

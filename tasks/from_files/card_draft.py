@@ -41,6 +41,8 @@ MODALITY_OF_DICOM = {
 UNKNOWN_MODALITY = "unknown"
 PROBED_FILES = 12
 """Number of files opened, evenly spaced."""
+FEWEST_FOLDERS = 3
+"""Folders of one patient each that may be patients instead of classes."""
 NO_CLASS = "none of the classes"
 """Answer that a label such as No finding is no class of a multilabel task."""
 NO_COLUMN = "none"
@@ -191,11 +193,31 @@ def _draft_from_folders(folder: Path) -> _FolderContent:
     ]
     if empty := empty_folders(folder):
         choices.append(DraftChoice("path", f"{empty:,} folders without an image are left out"))
-    doubt = doubtful_classes(folder)
+    doubts = doubtful_classes(folder), _doubt_of_patient_folders(folder, paths)
     return _FolderContent(
         paths, classes, _label_kind(classes), {"path": "."},
-        choices=tuple(choices), unused=(doubt,) if doubt else (),
+        choices=tuple(choices), unused=tuple(filter(None, doubts)),
     )  # fmt: skip
+
+
+def _doubt_of_patient_folders(folder: Path, paths: Sequence[str]) -> str:
+    """Return a clause if the first and last file of each opened folder name a patient of its own; else ""."""
+    inside: dict[str, list[str]] = {}
+    for path in paths:
+        inside.setdefault(path.partition("/")[0], []).append(path)
+    patients: list[str] = []
+    for name in _sample(sorted(inside)):
+        ends = {read_keys(folder / path) for path in (inside[name][0], inside[name][-1])}
+        known = {key.patient if key else "" for key in ends}
+        if len(inside[name]) < 2 or len(known) > 1 or "" in known:
+            return ""
+        patients += known
+    if not FEWEST_FOLDERS <= len(patients) == len({*patients}):
+        return ""
+    return (
+        "each folder that was opened holds one patient by its headers: if folders are patients and no "
+        "classes, add a table with a row per patient (name of the folder, label)"
+    )
 
 
 def _draft_from_tables(folder: Path, tables: Sequence[Path], answers: DraftAnswers) -> _FolderContent:
@@ -394,8 +416,7 @@ def _find_classes(
     )
     if len(words.classes) < 2:
         raise UserError(
-            f"{table}: its column '{label}' holds {'one' if words.classes else 'no'} class: two at least are "
-            "needed"
+            f"{table}: its column '{label}' holds {'one' if words.classes else 'no'} class: two are needed"
             f"{f'; {COUNT_AS_NOTHING}, so call such a class otherwise' if words.unlabeled else ''}."
         )
     return words, words.classes, "multilabel" if words.separator else _label_kind(words.classes)

@@ -166,7 +166,11 @@ def test_order_alone_is_believed_only_where_a_card_asks_for_it(resnet: nn.Module
 
 
 CURES: dict[str, tuple[Callable[[State], State], str, str]] = {
-    "another arch": (under("net."), "resnet34", "they fit resnet18: pass --archs resnet18"),
+    "another arch": (
+        under("net."),
+        "resnet34",
+        "they fit resnet18: pass --archs resnet18, .*, or name a file of resnet34",
+    ),
     "nearly another arch": (
         lambda state: {n: t for n, t in state.items() if n != "layer4.1.bn2.bias"},
         "resnet34",

@@ -250,6 +250,7 @@ def test_fewer_than_three_tasks_have_a_difference_and_no_verdict(tmp_path: Path)
     assert all(effect.left_out == {TASKS[0]: "contaminated"} for effect in effects)
     section = effects_section(load_report_input([tmp_path]))
     assert section and "no interval below 3 tasks" in section.parts[1].points[0]
+    assert "p-values" not in " ".join(section.parts[0].lead), "there are none to correct"
     assert f"Left out: {TASKS[0]} (contaminated)" in section.parts[1].points[0]
 
 

@@ -29,7 +29,7 @@ from mednet_bench.reports.answers.by_modality import by_modality_answer
 from mednet_bench.reports.answers.cost_benefit import cost_benefit_answer
 from mednet_bench.reports.answers.main_answer import main_answer
 from mednet_bench.reports.elements.critical_difference import equal_runs, stack_bars
-from mednet_bench.reports.elements.format import format_number
+from mednet_bench.reports.elements.format import format_duration, format_number
 from mednet_bench.reports.elements.section import Figure
 from mednet_bench.reports.elements.verdict_format import count_verdicts, tally_text
 from mednet_bench.reports.pages.build import build_report
@@ -272,6 +272,16 @@ def test_no_gain_is_stated_beside_means_over_tasks_that_the_weights_have_seen(tm
     assert answer and "over 2 tasks" in answer.sentence and "imagenet* " in answer.sentence
     assert "Some weights have seen, or are declared to have seen, data" in " ".join(notices(results))
     assert "differs from" not in answer.sentence and "means, not verdicts" in answer.sentence
+
+
+def test_seconds_per_cell_are_of_one_fold_as_in_the_table_of_costs(tmp_path: Path):
+    inits = ("imagenet", "scratch")
+    write_run(tmp_path, Grid(tasks=("breastmnist",), inits=inits, fractions=(1.0,), folds=3))
+    results = load_report_input([tmp_path])
+    folds = [cell.seconds for cell in results.counted_cells if cell.cell.init == "scratch"]
+    answer = cost_benefit_answer(results)
+    assert answer and "n = 9 cells each" in answer.sentence
+    assert f"at {format_duration(sum(folds) / len(folds))} per cell" in answer.sentence
 
 
 def alone(task: str, **of: object) -> Grid:

@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from click.testing import CliRunner
+from sklearn.metrics import roc_auc_score
 from synthetic import Grid, write_run
 
 from mednet_bench.benchmark.schema.records import RecordStore
@@ -28,7 +29,8 @@ def test_scores_and_labels_are_those_of_the_archives(tmp_path: Path, folds: int)
     write_run(tmp_path, Grid(tasks=("breastmnist",), fractions=(0.1, 1.0), folds=folds))
     found = table(tmp_path, (), (1.0,))
     assert len(found) == 300 and set(found.fraction) == {1.0} and set(found.split) == {"test"}
-    row = next(r for r in load_report_input([tmp_path]).rows if (r.init, r.fraction) == ("scratch", 1.0))
+    results = load_report_input([tmp_path])
+    row = next(r for r in results.rows if (r.init, r.fraction) == ("scratch", 1.0))
     kept = [RecordStore(tmp_path).read_predictions(key) for key in row.keys[2].split("+")]
     scores = np.concatenate([part["scores"] for part in kept]).astype(float)
     labels = np.concatenate([part["labels"] for part in kept]).astype(int)
@@ -37,6 +39,11 @@ def test_scores_and_labels_are_those_of_the_archives(tmp_path: Path, folds: int)
     assert found.label.tolist() == np.array(["benign", "malignant"])[labels[order]].tolist()
     if folds:
         assert found.patient.tolist() == (np.arange(300) // 2).tolist()
+        parts = [part for _, part in found.groupby("fold of seed 2")]
+        auc = [roc_auc_score(part.label, part["scratch seed 2"]) for part in parts]
+        stored = results.scores_of("auc")[row.keys[2]]
+        assert len(auc) == folds and np.mean(auc) == pytest.approx(stored, abs=1e-5)
+    assert ("fold of seed 0" in found) == bool(folds)
 
 
 def test_an_absent_fraction_is_refused_and_a_file_is_not_replaced(tmp_path: Path):

@@ -172,6 +172,16 @@ def test_the_forest_tells_every_number_and_marks_the_phantoms(results: ReportInp
         assert all(f">{word}<" in panel.svg for word in words)  # a word beside every row, whatever the color
 
 
+def test_a_forest_of_long_names_shows_both_in_full(tmp_path: Path):
+    names = ("zoo/radiologynet-resnet18", "zoo/gastronet-5m-dino-continued")
+    write_run(tmp_path, Grid(tasks=("breastmnist",), inits=names, fractions=(1.0,)))
+    results = load_report_input([tmp_path])
+    ((figure,),) = draw_forests(results, compute_verdicts(results)).values()
+    (panel,) = figure.panels
+    assert f">{names[0]}<" in panel.svg and f">against {names[1]}<" in panel.svg
+    assert "second better" in panel.svg and "first better" in panel.svg
+
+
 def test_a_forest_of_too_many_rows_keeps_the_largest_fractions_and_says_so(results: ReportInput):
     few = [v for v in compute_verdicts(results) if v.a.protocol == "linear"]
     many = [

@@ -226,3 +226,20 @@ def test_frames_of_one_file_are_not_several_files_of_a_patient(ward: Path) -> No
     table.write_text("\n".join(line for line in table.read_text().splitlines() if "-1.dcm" not in line))
     assert "20 named, each with one file" in validate_card(ward / "ward.toml", 16, 1, ward.parent / "check")
     assert "none, known of 0 of 40 images" in leakage_text(leakage_of("ward", 16, "", loaded(ward)))
+
+
+@pytest.mark.parametrize(("of_patient", "doubted"), [(lambda f, n: f, True), (lambda f, n: 2 * f + n, False)])
+def test_folders_of_one_patient_each_are_doubtful_classes_and_a_table_makes_them_patients(
+    tmp_path: Path, of_patient: Callable[[int, int], int], doubted: bool
+) -> None:
+    for folder, number in ((f, n) for f in range(6) for n in range(2)):
+        place = tmp_path / "ward" / f"case{folder}"
+        place.mkdir(parents=True, exist_ok=True)
+        pixels = np.full((8, 8), folder + number, np.uint8)
+        write(place / f"{number}.dcm", pixels, PatientID=f"P{of_patient(folder, number)}")
+    draft = draft_card(tmp_path / "ward")
+    assert len(draft.content["classes"]) == 6
+    assert ("each folder that was opened holds one patient" in " ".join(draft.splits)) == doubted
+    rows = "\n".join(f"case{folder},{'ab'[folder % 2]}" for folder in range(6))
+    (tmp_path / "ward" / "labels.csv").write_text(f"case,label\n{rows}\n")
+    assert draft_card(tmp_path / "ward").content["classes"] == ["a", "b"]
