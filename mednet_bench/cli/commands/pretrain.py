@@ -48,7 +48,7 @@ def pretrain_command(values: ParsedValues) -> int:
 
 
 def export_command(values: ParsedValues) -> int:
-    """Export a MedNet so that it loads in one line without this program.
+    """Export a MedNet for timm or as an ONNX file.
 
     FOLDER is the --out folder of a finished `pretrain`. The export is a folder that timm.create_model reads
     as local-dir:..., or an ONNX file (pip install 'mednet-bench[onnx]'), with a README.md on loading,

@@ -44,9 +44,9 @@ NETWORKS = {
     "gray": ("test_efficientnet", 32, GRAY),
 }
 CLEAN = f"""
-import os, sys
+import sys
 from importlib.machinery import PathFinder
-sys.path = [place for place in sys.path if not os.path.realpath(place or ".").startswith({str(ROOT)!r})]
+sys.path = [place for place in sys.path if place.startswith(sys.prefix) or not place.startswith({str(ROOT)!r})]
 find_spec = PathFinder.find_spec
 
 def find_installed(name, path=None, target=None):

@@ -14,6 +14,7 @@ import toys
 from torch import Tensor, nn
 
 from mednet_bench.baselines.init import InputSpec
+from mednet_bench.baselines.pretrain_options import USUAL_OPTIONS
 from mednet_bench.benchmark.pretraining import automatic
 from mednet_bench.benchmark.protocols.published import MEDMNIST_V2
 from mednet_bench.benchmark.run import cell_runner
@@ -245,7 +246,7 @@ def test_a_pretraining_begins_again_until_a_part_has_two_images(monkeypatch: pyt
         tried.append(job.settings.accumulate)
         raise RuntimeError(str(SAYINGS["cuDNN 9"]))
 
-    plan = SimpleNamespace(variant="gray", arch=toys.ARCH, start=None, input_size=16)
+    plan = SimpleNamespace(variant="gray", arch=toys.ARCH, start=None, input_size=16, options=USUAL_OPTIONS)
     monkeypatch.setattr(automatic, "train", full)
     monkeypatch.setattr(automatic, "_load_pools", lambda *_: ([], torch.zeros(1)))
     recipe = msgspec.structs.replace(toys.QUICK, pretrain_batch=11)
