@@ -179,6 +179,7 @@ def test_the_command_audits_a_card(card: Path, tmp_path: Path) -> None:
     assert isinstance(command("audit", "leakage", "no-such-task").exception, UserError)
 
 
+@pytest.mark.slow
 def test_run_counts_copies_and_dedupe_drops_them(card: Path, tmp_path: Path) -> None:
     small = ["run", "--task-file", card, "--tasks", "planted", "--inits", "scratch", "--protocols", "knn"]
     small += ["--input-size", 32, "--seeds", 0, "--fractions", 1.0, "--device", "cpu"]

@@ -46,7 +46,8 @@ NETWORKS = {
 CLEAN = f"""
 import sys
 from importlib.machinery import PathFinder
-sys.path = [place for place in sys.path if place.startswith(sys.prefix) or not place.startswith({str(ROOT)!r})]
+inside = [place for place in sys.path if place.startswith({str(ROOT)!r}) and not place.startswith(sys.prefix)]
+sys.path = [place for place in sys.path if place not in inside]
 find_spec = PathFinder.find_spec
 
 def find_installed(name, path=None, target=None):

@@ -51,6 +51,7 @@ def as_leader(arguments: list[str], stderr: Path) -> None:
     main()
 
 
+@pytest.mark.slow
 def test_a_signal_to_the_group_leaves_a_checkpoint_and_the_same_command_goes_on(
     corpus: Path, tmp_path: Path
 ) -> None:

@@ -61,6 +61,7 @@ def config_of(card: Path, **options: object) -> RunConfig:
     return RunConfig(**{**common, **options})  # type: ignore[arg-type]
 
 
+@pytest.mark.slow
 def test_the_records_of_a_repeat_test_every_image_once(card: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     computed: list[int] = []
     compute = features._compute_features

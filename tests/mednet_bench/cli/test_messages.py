@@ -74,6 +74,7 @@ def test_by_default_messages_are_lines_on_standard_error(command, monkeypatch: p
     assert result.stdout == ""
 
 
+@pytest.mark.slow
 def test_quiet_leaves_results_warnings_and_errors(command) -> None:
     result = command("run", *SMALL, "-q")
     assert result.return_value == 0 and "phantom-organ" in result.stdout and result.stderr == ""
