@@ -101,7 +101,7 @@ def derive_key_map(
     refuse_keras(tensors, origin)
     maps = sorted(
         candidate_maps(tensors, target, excused, layout),
-        key=lambda found: (found.account.faults, "" in found.left.values(), found.layout not in GENERAL),
+        key=lambda found: (found.account.faults, _has_unnamed(found, target), found.layout not in GENERAL),
     )
     if not maps:
         raise UserError(
@@ -324,6 +324,12 @@ def _is_excused(name: str, renamed: str, prefix: str, target: TargetModel, excus
     return any(
         called.startswith((*target.classifier, AUXILIARY)) for called in (_strip_prefixes(name), renamed)
     )
+
+
+def _has_unnamed(found: KeyMap, target: TargetModel) -> bool:
+    """Whether a left-over tensor is named by no rule of the layout and is not of a plain classifier."""
+    plain = {f"{name.removesuffix('.')}.{part}" for name in target.classifier for part in ("weight", "bias")}
+    return any(not kind and _strip_prefixes(name) not in plain for name, kind in found.left.items())
 
 
 def _are_equal(one: Tensor, other: Tensor) -> bool:
