@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 from dicoms import SECRET, holds
+from test_five_commands import bids
 
 from mednet_bench.cli.main import cli
 from mednet_bench.core.errors import UserError
@@ -116,6 +117,21 @@ def test_no_planted_phrase_is_said_or_kept(desk: Path, form: Callable[[Path, Tab
     said += invoke(desk, f"run --task-file DESK/ward/ward.toml --tasks ward {asked} --out DESK/run")
     assert (desk / "run" / "report" / "report.html").is_file()
     check(desk, said)
+
+
+def test_no_phrase_of_a_bids_table_is_said_or_kept(tmp_path: Path) -> None:
+    (tmp_path / "ward").mkdir()
+    bids(tmp_path / "ward")
+    table = tmp_path / "ward" / "participants.tsv"
+    first, *rows = table.read_text().splitlines()
+    planted = [f"{row}\tDr. {SECRET}-{number % 3}\t{REMARK}" for number, row in enumerate(rows)]
+    table.write_text("\n".join([f"{first}\tseen by\tremark", *planted]) + "\n")
+    said = invoke(tmp_path, "task new DESK/ward")
+    assert SECRET not in (tmp_path / "ward" / "ward.toml").read_text()
+    said += invoke(tmp_path, "validate DESK/ward/ward.toml --size 28 --out DESK/check")
+    said += invoke(tmp_path, "audit leakage DESK/ward/ward.toml --size 28 --out DESK/found")
+    assert list((tmp_path / "check").iterdir()) and list((tmp_path / "found").iterdir())
+    check(tmp_path, said)
 
 
 REFUSED: dict[str, tuple[Callable[[Table], object], str]] = {
