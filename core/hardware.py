@@ -1,5 +1,6 @@
 """Threads, CPUs and GPUs of a process."""
 
+import ctypes
 import math
 import os
 from pathlib import Path
@@ -10,6 +11,10 @@ MOST_THREADS = 4
 """Threads of one cell: at 28 to 64 px more of them gain little, and `--jobs` needs CPUs too."""
 SPINNING = {"GOMP_SPINCOUNT": "30000", "KMP_BLOCKTIME": "1"}
 """How long a waiting thread spins: of GNU's OpenMP in loops; of LLVM's and Intel's in milliseconds."""
+KEPT_MEMORY, LARGEST_KEPT = 2**29, 2**25
+"""Bytes of freed memory that a process keeps, in all and in one block; see `keep_freed_memory`."""
+TRIM_THRESHOLD, MMAP_THRESHOLD = -1, -3
+"""Numbers of glibc's options, from its malloc.h."""
 CGROUPS = Path("/sys/fs/cgroup")
 
 
@@ -21,6 +26,20 @@ def bound_spinning() -> None:
     """
     if os.environ.keys().isdisjoint((*SPINNING, "OMP_WAIT_POLICY")):
         os.environ.update(SPINNING)
+
+
+def keep_freed_memory() -> None:
+    """Make glibc keep freed memory instead of handing it back to the kernel.
+
+    Otherwise the gradients of every step, or the pixels of every image, may lie in new pages, which the
+    kernel clears first. Other allocators, and the user's settings of this one, are left alone.
+    """
+    if any(name.startswith("MALLOC_") or name == "GLIBC_TUNABLES" for name in os.environ):
+        return
+    change = getattr(ctypes.CDLL(None), "mallopt", None) if os.name == "posix" else None
+    if change:
+        change(TRIM_THRESHOLD, KEPT_MEMORY)
+        change(MMAP_THRESHOLD, LARGEST_KEPT)
 
 
 def fix_threads() -> None:

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from ...baselines.weights.archs import feature_width
 from ...baselines.weights.prepare import InputPreparation
+from ...core.hardware import keep_freed_memory
 from ...core.progress import track
 from .cuda_graph import RecordedForwards
 from .device_data import copied_ahead
@@ -80,7 +81,12 @@ def loss_of(kind: str) -> Callable[[Tensor, Tensor], Tensor]:
 
 
 def place_model(module: Module, device: str) -> Module:
-    """Move a network to the device in channels last, on CPU up to 4 times faster if depthwise."""
+    """Move a network to the device in channels last, on CPU up to 4 times faster if depthwise.
+
+    On a CPU the process then keeps the memory that steps and batches free for the next ones.
+    """
+    if device == "cpu":
+        keep_freed_memory()
     module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stub lacks this form
     module.to(torch.device(device))
     return module

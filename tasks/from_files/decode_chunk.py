@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...core.files import explain_write_errors
+from ...core.hardware import keep_freed_memory
 from ..images.bit_depth import Levels, to_uint16
 from ..images.reader import ReaderTable, ReadImage, UnreadableError, read_images
 from .file_traits import TraitColumns, Traits, columns_of, traits_of
@@ -105,7 +106,7 @@ class ChunkDecoder:
 
     def __call__(self, piece: FileChunk) -> DecodedChunk:
         """Decode a chunk, recording unreadable files as faults; errors as `explain_write_errors`."""
-        _keep_freed_memory()
+        keep_freed_memory()
         results = _ChunkResults()
         path = self.squares_path(piece.start)
         with explain_write_errors(path), path.open("wb") as out:
@@ -158,11 +159,3 @@ def why_empty(picture: ReadImage, square: Levels) -> tuple[str, bool]:
 def _varies(values: NDArray[Any]) -> bool:
     """Whether the values of any channel differ, [h, w] or [h, w, 3]; a few rows settle nearly all images."""
     return any(np.ptp(values[::step], axis=(0, 1)).any() for step in (64, 1))
-
-
-def _keep_freed_memory() -> None:
-    """Make glibc keep freed memory; page faults for each image would else take half of the time.
-
-    glibc adapts to the largest freed block, up to 32 MiB; other allocators are not affected.
-    """
-    np.empty(2**25 - 2**16, np.uint8)

@@ -1,6 +1,7 @@
 """Hardware of a process: threads independent of `--jobs`, short spinning, one GPU each."""
 
 import os
+import platform
 import subprocess
 import sys
 from pathlib import Path
@@ -52,6 +53,25 @@ def test_spinning_is_bounded_before_any_way_to_torch(module: str) -> None:
 def test_a_choice_of_the_user_s_stays_alone(name: str) -> None:
     code = f"import os, mednet_bench.benchmark; print(*(os.environ.get(name, '-') for name in {CHOICES}))"
     assert printed_by(code, **{name: "7"}).split() == ["7" if each == name else "-" for each in CHOICES]
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="other allocators are left alone")
+def test_memory_freed_by_a_step_stays_unless_the_user_decides() -> None:
+    code = (
+        "import resource, torch\n"
+        "from torch import nn\n"
+        "from mednet_bench.benchmark.training.model import place_model\n"
+        "place_model(nn.Linear(1, 1), 'cpu')\n"
+        "def faults():\n"
+        "    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt\n"
+        "    [torch.ones(2**21) for _ in range(12)]\n"  # 12 blocks of 8 MiB, as gradients
+        "    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before\n"
+        "print(*(faults() for _ in range(8)))"
+    )
+    first, *_, last = map(int, printed_by(code).split())
+    assert last <= first / 20
+    *_, given_back = map(int, printed_by(code, MALLOC_TRIM_THRESHOLD_="0").split())
+    assert given_back > first / 2
 
 
 @pytest.mark.parametrize(
