@@ -69,14 +69,13 @@ class KnnProtocol(BenchProtocol):
         """Count the forward passes."""
         return CostEstimate(seen=train + val + test)
 
-    def solver_work(self, recipe: TrainingConfig, problem: SolverProblem) -> SolverWork:
+    def solver_work(self, recipe: TrainingConfig, problem: SolverProblem) -> tuple[SolverWork, ...]:
         """Count the product of queries and training features, and the selection of the nearest."""
         from ..training.nearest_neighbors import neighbor_multiply_adds
 
         queries = problem.val + problem.test
-        return SolverWork(
-            neighbor_multiply_adds(problem.train, queries, problem.features + SELECTION), problem.train
-        )
+        products = neighbor_multiply_adds(problem.train, queries, problem.features + SELECTION)
+        return (SolverWork(products, problem.train),)
 
 
 def _to_array(shares: Tensor) -> NDArray[np.float64]:

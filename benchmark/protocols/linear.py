@@ -74,13 +74,15 @@ class LinearProtocol(BenchProtocol):
         """Count the forward passes."""
         return CostEstimate(seen=train + val + test, solver_seconds=START_SECONDS)
 
-    def solver_work(self, recipe: TrainingConfig, problem: SolverProblem) -> SolverWork:
-        """Count the solver's products for all penalties and outputs together."""
-        from ..training.logistic_regression import solver_multiply_adds
+    def solver_work(self, recipe: TrainingConfig, problem: SolverProblem) -> tuple[SolverWork, ...]:
+        """Count the eigenvectors, and the products for all penalties and outputs together."""
+        from ..training.logistic_regression import basis_multiply_adds, rounds_multiply_adds
 
+        images, width = problem.train, problem.features
         columns = problem.outputs * len(recipe.l2_grid)
-        products = solver_multiply_adds(problem.train, problem.features, columns, USUAL_ROUNDS)
-        return SolverWork(products, columns)
+        products = rounds_multiply_adds(images, width, columns, USUAL_ROUNDS)
+        basis = SolverWork(basis_multiply_adds(images, width), min(images, width))
+        return basis, SolverWork(products, columns)
 
 
 @dataclass(frozen=True, eq=False)

@@ -53,7 +53,7 @@ class CellCost:
     work: CostEstimate
     batch: int = 0
     trainings: int = 0
-    solver: SolverWork | None = None
+    solver: tuple[SolverWork, ...] = ()
 
     @property
     def cell(self) -> Cell:
@@ -117,7 +117,7 @@ class CostCounter:
         outputs = 1 if task.kind == "binary" else len(task.classes)
         problem = SolverProblem(train, val, whole[2], outputs, width)
         solve = getattr(protocol, "solver_work", None)
-        solver = solve(recipe, problem) if solve else None
+        solver = solve(recipe, problem) if solve else ()
         card = self.resolved.card(cell)
         key = (cell.task, cell.size, cell.arch, card.identity, cell.seed if card.seeded else -1)
         first = work.seen > 0 and key not in self.features

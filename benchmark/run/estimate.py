@@ -146,9 +146,9 @@ class _CellTimer:
             times = self.probe.network(probed, cost.task, contract, recipe, repeats)
             computing = cost.steps * times.step + work.seen * times.image
             fixed += cost.trainings * times.start
-        if cost.solver:
+        for part in cost.solver:
             width = self.counter.shape(cost.cell).features
-            fixed += cost.solver.multiply_adds / self.probe.multiply_adds(width, cost.solver.columns)
+            fixed += part.multiply_adds / self.probe.multiply_adds(width, part.columns)
         expected = least + STOP_SHARE * (1 - least)
         return SecondsRange(
             least * computing + fixed, expected * computing + fixed, SLOWDOWN * (computing + fixed)

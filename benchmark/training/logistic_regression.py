@@ -348,8 +348,8 @@ def wide_type(features: Tensor) -> torch.dtype:
     return torch.float32 if features.device.type == "mps" else torch.float64
 
 
-def solver_multiply_adds(images: int, width: int, columns: int, rounds: int) -> float:
-    """Return the multiply-adds of a fit that takes `rounds` rounds of all columns, with its eigenvectors.
+def rounds_multiply_adds(images: int, width: int, columns: int, rounds: int) -> float:
+    """Return the multiply-adds of `rounds` rounds of all columns, products as narrow as there are columns.
 
     Args:
         images: of the training subset.
@@ -357,6 +357,10 @@ def solver_multiply_adds(images: int, width: int, columns: int, rounds: int) -> 
         columns: penalties x labels, or penalties x classes; one per penalty for two classes.
         rounds: mean over the columns, as each leaves when it has converged.
     """
+    return 2.0 * rounds * columns * images * min(images, width)
+
+
+def basis_multiply_adds(images: int, width: int) -> float:
+    """Return the multiply-adds of the covariance or Gram matrix and of its eigenvectors."""
     rank = min(images, width)
-    products = 2.0 * rounds * columns * images * rank
-    return products + float(images) * width * rank + 9.0 * rank**3
+    return float(images) * width * rank + 9.0 * rank**3

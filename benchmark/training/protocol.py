@@ -131,7 +131,7 @@ class SolverProblem:
 
 @dataclass(frozen=True)
 class SolverWork:
-    """Work of a solver: products of a matrix [rows, features] with one [features, columns].
+    """A part of a solver's work: products of a matrix [rows, features] with one [features, columns].
 
     Attributes:
         multiply_adds: of all products together.
@@ -162,9 +162,9 @@ class BenchProtocol(Protocol):
         """Estimate the cost of one `score` cell from numbers of images."""
         ...
 
-    def solver_work(self, recipe: TrainingConfig, problem: SolverProblem) -> SolverWork | None:
-        """Estimate the work of a solver on frozen features, None without one; optional for a plug-in."""
-        return None
+    def solver_work(self, recipe: TrainingConfig, problem: SolverProblem) -> tuple[SolverWork, ...]:
+        """Estimate the parts of a solver's work on frozen features; optional for a plug-in."""
+        return ()
 
     def cell_options(self, options: Any, arch: str) -> dict[str, OptionValue]:
         """Return the options that decide the result on `arch`; an empty dict leaves the key as without."""
