@@ -9,6 +9,7 @@ import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import cache
 from typing import TYPE_CHECKING
 
 from .format import clean
@@ -127,7 +128,8 @@ def draw_panel(
 def panel_title(axes: Axes, text: str, note: str = "", width: int = 46) -> None:
     """Write a panel's title and a note under it; the figure grows with the note's lines."""
     _grow(axes, NOTE_LINE * note.count("\n") / 72)
-    axes.set_title(shorten_name(text, width), pad=6 + NOTE_LINE * (note.count("\n") + 1) if note else 6)
+    above = 6 + NOTE_LINE * (note.count("\n") + 1) if note else 6
+    axes.set_title(shorten_name(text, width), y=1, pad=above)  # without y, matplotlib measures every label
     if note:
         style = {"textcoords": "offset points", "fontsize": 7, "style": "italic"}
         axes.annotate(note, (0, 1), (0, 5), "axes fraction", **style)
@@ -150,6 +152,7 @@ def shorten_name(text: str, width: int) -> str:
     return text if len(text) <= width else f"{text[: width - width // 3 - 1]}…{text[-(width // 3) :]}"
 
 
+@cache
 def legend_swatch(look: InitLook) -> FigurePanel:
     """Draw the legend entry of an init."""
 

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Iterable, Sequence
+from functools import lru_cache
 from typing import Any
 
 import msgspec
@@ -92,6 +93,7 @@ VERDICT_COLUMNS = tuple(name for name in VerdictLine.__struct_fields__ if name !
 """Columns of the CSV, which writes an unbounded number of seeds as "inf"."""
 
 
+@lru_cache(maxsize=4)  # for the CSV and the JSON file
 def verdict_lines(results: ReportInput) -> tuple[VerdictLine, ...]:
     """Return every comparison as plain data, in report order."""
     return tuple(_line(results, verdict) for verdict in compute_verdicts(results))

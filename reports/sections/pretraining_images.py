@@ -246,6 +246,7 @@ def _panel(results: ReportInput, curve: SizeCurve, init_looks: dict[str, InitLoo
         if curve.law:
             _draw_law(axes, curve, curve.law, look)
         _mark_images(axes, images[0], images[-1] * (HORIZON if curve.law else 1.0))
+        axes.set_xlabel("pretraining images")
         panel_title(axes, curve_name(curve), _panel_note(curve))
 
     points = ", ".join(f"{format_number(point.score)} with {point.images:,.0f}" for point in curve.points)

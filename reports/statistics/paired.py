@@ -17,6 +17,7 @@ ALPHA = 0.05
 """Error rate of an interval, and of each kind of claim over a family of tasks."""
 STRICT_ALPHA = 0.001
 """Level of equivalence near the ceiling; at 0.005 it was wrong in up to 9.9 % of simulated experiments."""
+SMALLEST_P = 1e-40
 
 DIFFERENT, WITHIN, NEITHER = "different", "within the margin", "neither"
 """Results of the tests of a difference."""
@@ -77,13 +78,14 @@ class PairedDifference:
         distance = abs(self.difference - at)
         if distance == 0 or self.half_width(0.999) >= distance:
             return 1.0
-        low, high = -40.0, 0.0  # of log10 alpha; the half-width falls as alpha grows
-        if self.half_width(10**low) < distance:
-            return 10**low
-        for _ in range(60):
-            middle = (low + high) / 2
-            low, high = (low, middle) if self.half_width(10**middle) < distance else (middle, high)
-        return 10**high
+        if self.half_width(SMALLEST_P) < distance:
+            return SMALLEST_P
+        from scipy.optimize import brentq
+
+        def excess(log_alpha: float) -> float:  # nearly linear: tails fall by powers
+            return math.log(self.half_width(math.exp(log_alpha)) / distance)
+
+        return math.exp(brentq(excess, math.log(SMALLEST_P), math.log(0.999), xtol=1e-12))
 
     def p_equivalent(self, margin: float) -> float:
         """Return the p-value of two one-sided tests: small where the difference is within `margin`."""
