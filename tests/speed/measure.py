@@ -1,6 +1,6 @@
 """Measure the speed of the training loop and of the cached features, as ratios within one run.
 
-    python tests/speed/measure.py            # everything, several minutes on two cores
+    python tests/speed/measure.py            # everything, several minutes on two cores; or several of:
     python tests/speed/measure.py loop       # our loop against a bare PyTorch loop
     python tests/speed/measure.py medmnist   # an epoch of BreastMNIST as MedMNIST's script does it, and ours
     python tests/speed/measure.py validation # all validations of a training against its steps
@@ -111,7 +111,7 @@ def bare(arch: str, side: int, steps: int, batch: int, device: str) -> Turn:
     return Turn("bare", work, steps * batch)
 
 
-def measure_loop(device: str, arch: str, side: int, rounds: int = 9) -> dict[str, float]:
+def measure_loop(device: str, arch: str, side: int, rounds: int = 5) -> dict[str, float]:
     """Compare our loop with the bare one; the ratio is ours / bare."""
     batch = 32 if device == "cpu" else 256
     steps = 24 if device == "cpu" else 60
@@ -215,7 +215,7 @@ def measure_validation(task: Task, splits: dict[str, Split], steps: int = 24) ->
         ours(job, steps, recipe.batch_size),
         Turn("val", lambda: (training.model.eval(), training.validate()), n_val),
     ]
-    found = rates(turns, rounds=5)
+    found = rates(turns, rounds=3)
     shares = {}
     for name, budget in BUDGETS.items():
         planned = TrainingConfig(passes=budget.passes, steps=budget.steps)
@@ -285,14 +285,14 @@ def main() -> int:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("what", nargs="?", choices=[*LIMITS, "all"], default="all")
+    parser.add_argument("what", nargs="*", choices=LIMITS)
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     chosen = parser.parse_args()
     broken = False
     print(
         f"{chosen.device}, {torch.get_num_threads()} threads of {os.cpu_count()}, torch {torch.__version__}"
     )
-    for what in LIMITS if chosen.what == "all" else [chosen.what]:
+    for what in chosen.what or LIMITS:
         if what == "loop":
             archs = [("tf_efficientnet_lite0", 28), ("tf_efficientnet_lite0", 64), ("resnet18", 28)]
             found = {f"{arch} {side} px": measure_loop(chosen.device, arch, side) for arch, side in archs}
