@@ -11,7 +11,7 @@ MOST_THREADS = 4
 """Threads of one cell: at 28 to 64 px more of them gain little, and `--jobs` needs CPUs too."""
 SPINNING = {"GOMP_SPINCOUNT": "30000", "KMP_BLOCKTIME": "1"}
 """How long a waiting thread spins: of GNU's OpenMP in loops; of LLVM's and Intel's in milliseconds."""
-KEPT_MEMORY, LARGEST_KEPT = 2**29, 2**25
+KEPT_MEMORY, LARGEST_KEPT = 2**29, 2**27
 """Bytes of freed memory that a process keeps, in all and in one block; see `keep_freed_memory`."""
 TRIM_THRESHOLD, MMAP_THRESHOLD = -1, -3
 """Numbers of glibc's options, from its malloc.h."""

@@ -46,6 +46,7 @@ class CellCost:
         batch: images per training step; 0 without a training.
         trainings: number of networks that it builds.
         solver: on frozen features, if any.
+        scored: images of val and test whose metrics are computed.
     """
 
     planned: PlannedCell
@@ -54,6 +55,7 @@ class CellCost:
     batch: int = 0
     trainings: int = 0
     solver: tuple[SolverWork, ...] = ()
+    scored: int = 0
 
     @property
     def cell(self) -> Cell:
@@ -109,10 +111,10 @@ class CostCounter:
             recipe = msgspec.structs.replace(recipe, lr_grid=recipe.lr_grid[:1])
         whole = self.resolved.split_sizes(cell.task, cell.size)
         train, val = (subset_size(task, size, cell.labels) for size in whole[:2])
-        work = protocol.work(recipe, train, val, whole[2])
+        work, scored = protocol.work(recipe, train, val, whole[2]), val + whole[2]
         if not protocol.frozen:
             trainings = len(recipe.lr_grid) if "lr_grid" in protocol.recipe_fields else 1
-            return CellCost(planned, task, work, work.batch or recipe.batch_size, trainings)
+            return CellCost(planned, task, work, work.batch or recipe.batch_size, trainings, (), scored)
         width = self.shape(cell).features
         outputs = 1 if task.kind == "binary" else len(task.classes)
         problem = SolverProblem(train, val, whole[2], outputs, width)
@@ -123,7 +125,7 @@ class CostCounter:
         first = work.seen > 0 and key not in self.features
         self.features |= {key: sum(whole) * width * FEATURE_BYTES} if first else {}
         seen = float(sum(whole)) if first else 0.0
-        return CellCost(planned, task, replace(work, seen=seen), trainings=int(first), solver=solver)
+        return CellCost(planned, task, replace(work, seen=seen), 0, int(first), solver, scored)
 
 
 def count_disk(counter: CostCounter, costs: Sequence[CellCost]) -> dict[str, int]:

@@ -146,6 +146,8 @@ class _CellTimer:
             times = self.probe.network(probed, cost.task, contract, recipe, repeats)
             computing = cost.steps * times.step + work.seen * times.image
             fixed += cost.trainings * times.start
+        if cost.cell.step == "score":
+            fixed += self.probe.metrics(cost.task.kind, len(cost.task.classes), cost.scored)
         for part in cost.solver:
             width = self.counter.shape(cost.cell).features
             fixed += part.multiply_adds / self.probe.multiply_adds(width, part.columns)

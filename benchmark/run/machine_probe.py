@@ -1,4 +1,4 @@
-"""Short measurement of this machine: training steps, forward passes and matrix products."""
+"""Short measurement of this machine: training steps, forward passes, matrix products and metrics."""
 
 import time
 from collections.abc import Callable
@@ -18,6 +18,7 @@ from ..training import model
 from ..training.device_data import DeviceSplits
 from ..training.fit import TaskTraining
 from ..training.loop import OptimizerConfig, ValidationResult, fit, retry_in_parts
+from ..training.metrics import Predictions, compute_metrics
 from ..training.protocol import PROTOCOLS, EvalContext
 from ..training.subsets import LabelSubset
 from ..training.tuned_training import TunedTraining
@@ -30,6 +31,8 @@ FEW_IMAGES = 32
 """Images of a first forward pass, which tells whether a whole evaluation batch takes too long."""
 SOLVER_ROWS = 4096
 """Rows of the matrix products that are timed."""
+METRIC_IMAGES = 1000
+"""Images whose metrics are timed."""
 
 
 @dataclass(frozen=True)
@@ -67,7 +70,7 @@ def network_shape(arch: str, input_size: int, args: tuple[tuple[str, ArchArg], .
 
 @dataclass
 class MachineProbe:
-    """Measures each network and each shape of a product once.
+    """Measures each network, each shape of a product and the metrics of each kind of task once.
 
     Attributes:
         device: torch device.
@@ -78,6 +81,7 @@ class MachineProbe:
     clock: Callable[[], float] = time.perf_counter
     _networks: dict[ProbedNetwork, NetworkTimes] = field(default_factory=dict)
     _products: dict[tuple[int, int], float] = field(default_factory=dict)
+    _metrics: dict[tuple[str, int], float] = field(default_factory=dict)
 
     def network(
         self, probed: ProbedNetwork, task: Task, contract: InputSpec, recipe: TrainingConfig, repeats: int
@@ -113,6 +117,21 @@ class MachineProbe:
             seconds = self._time(multiply, MOST_REPEATS)
             self._products[features, columns] = 2 * SOLVER_ROWS * features * columns / seconds
         return self._products[features, columns]
+
+    def metrics(self, kind: str, classes: int, images: int) -> float:
+        """Return the seconds of all metrics of a cell that predicts so many images of val and test."""
+        if (kind, classes) not in self._metrics:
+            rng = np.random.default_rng(0)
+            truth = rng.random((METRIC_IMAGES, classes)) < 0.5
+            if kind != "multilabel":
+                truth = np.eye(classes, dtype=bool)[rng.integers(0, classes, METRIC_IMAGES)]
+            scores = rng.dirichlet(np.ones(classes), METRIC_IMAGES)
+            names = tuple(map(str, range(classes)))
+            for _ in range(2):  # the first imports what it needs
+                started = self.clock()
+                compute_metrics(Predictions(kind, truth, scores), names)
+            self._metrics[kind, classes] = (self.clock() - started) / METRIC_IMAGES
+        return self._metrics[kind, classes] * images
 
     def _measure(self, job: EvalContext, probed: ProbedNetwork, repeats: int) -> NetworkTimes:
         protocol = PROTOCOLS[probed.cell.protocol]

@@ -17,12 +17,11 @@ from .cuda_graph import RecordedForwards
 from .device_data import copied_ahead
 from .loop import autocast_precision, free_memory, is_short_memory, seed_torch
 
-EVAL_BATCH = 32
-"""Images of a batch in evaluation on CPU, where 256 take up to twice as long at 64 px (docs/speed.md)."""
-GPU_EVAL_BATCH = 256
-"""Least images of a batch in evaluation on a GPU."""
-GPU_EVAL_PIXELS = 2048 * 64**2
-"""Pixels of a batch in evaluation on a GPU, which small batches would leave idle."""
+EVAL_BATCH = 256
+"""Images of a batch in evaluation."""
+GPU_EVAL_PIXELS, CPU_EVAL_PIXELS = 2048 * 64**2, 256 * 64**2
+"""Pixels of a batch in evaluation: at least so many on a GPU, which small batches would leave idle; at most
+so many on a CPU, whose caches and memory larger batches leave."""
 
 Module = TypeVar("Module", bound=nn.Module)
 
@@ -94,9 +93,9 @@ def place_model(module: Module, device: str) -> Module:
 
 def eval_batch(device: torch.device, input_size: int) -> int:
     """Return the images of a batch in evaluation, at the input size in pixels."""
-    if device.type != "cuda":
-        return EVAL_BATCH
-    return max(GPU_EVAL_BATCH, GPU_EVAL_PIXELS // input_size**2)
+    if device.type == "cuda":
+        return max(EVAL_BATCH, GPU_EVAL_PIXELS // input_size**2)
+    return max(1, min(EVAL_BATCH, CPU_EVAL_PIXELS // input_size**2))
 
 
 @torch.inference_mode()

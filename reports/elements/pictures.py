@@ -120,6 +120,9 @@ def draw_panel(
     axes = figure.add_axes((44 / width, 38 / height, max(0.1, 1 - 56 / width), max(0.1, 1 - 72 / height)))
     paint(axes)
     axes.spines[["top", "right"]].set_visible(False)
+    for axis in (axes.xaxis, axes.yaxis):
+        if not axis.get_label_text():  # its place needs no measuring of every tick's number
+            axis.set_label_coords(0, 0)
     buffer = io.StringIO()
     figure.savefig(buffer, format="svg", metadata={"Date": None}, bbox_inches="tight" if tight else None)
     return replace(_panel(clean(buffer.getvalue()), clean(alt)), facts=facts or {})

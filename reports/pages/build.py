@@ -1,6 +1,8 @@
 """From run directories to the files of one report."""
 
-from collections.abc import Sequence
+import gc
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -19,6 +21,9 @@ from .overview import build_page
 from .subgroups_csv import subgroups_csv
 from .verdict_files import verdicts_csv, verdicts_json
 from .verdict_tex import verdicts_tex
+
+COLLECT_AFTER = 100_000
+"""New objects between two searches for cyclic garbage; Python's own number is 700 to 2,000."""
 
 
 @dataclass(frozen=True)
@@ -61,7 +66,19 @@ def build_report(
     return write_report(replace(load_report_input(folders, margin), prevalence=prevalence), out)
 
 
+@contextmanager
+def _collecting_rarely() -> Iterator[None]:
+    """Look for cyclic garbage rarely: each search looks at every record and verdict."""
+    before = gc.get_threshold()
+    gc.set_threshold(COLLECT_AFTER, *before[1:])
+    try:
+        yield
+    finally:
+        gc.set_threshold(*before)
+
+
 @show_phase("writing the report")
+@_collecting_rarely()
 def write_report(results: ReportInput, out: Path | None = None) -> BuiltReport:
     """Write the files of a report of loaded results; arguments and errors as for `build_report`."""
     if out is None and len(results.folders) > 1:

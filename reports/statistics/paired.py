@@ -85,7 +85,7 @@ class PairedDifference:
         def excess(log_alpha: float) -> float:  # nearly linear: tails fall by powers
             return math.log(self.half_width(math.exp(log_alpha)) / distance)
 
-        return math.exp(brentq(excess, math.log(SMALLEST_P), math.log(0.999), xtol=1e-12))
+        return math.exp(brentq(excess, math.log(SMALLEST_P), math.log(0.999), xtol=1e-9))
 
     def p_equivalent(self, margin: float) -> float:
         """Return the p-value of two one-sided tests: small where the difference is within `margin`."""

@@ -36,6 +36,9 @@ class FixedProbe(MachineProbe):
     def multiply_adds(self, features: int, columns: int) -> float:
         return 1e9
 
+    def metrics(self, kind: str, classes: int, images: int) -> float:
+        return 0.0
+
 
 def planned_for(folder: Path, **options: Any) -> PlannedRun:
     """Plan from the cards, without any data."""

@@ -230,7 +230,11 @@ def test_more_processes_than_cells_make_nothing_faster(
         "fractions": "1",
     }
     planned = plan_run(RunConfig(out=str(tmp_path / "run"), **options))
-    probe = SimpleNamespace(network=lambda *_: NetworkTimes(0.0, 1.0, 0.0), multiply_adds=lambda *_: 1e30)
+    probe = SimpleNamespace(
+        network=lambda *_: NetworkTimes(0.0, 1.0, 0.0),
+        multiply_adds=lambda *_: 1e30,
+        metrics=lambda *_: 0.0,
+    )
     found = estimate.estimate_plan(planned.resolved, planned.waiting, "cpu", 8, probe).seconds  # type: ignore[arg-type]
     images = 2 * 840  # of train, val and test, for the weights of each seed
     assert asked == [2]
