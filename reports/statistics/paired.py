@@ -17,7 +17,8 @@ ALPHA = 0.05
 """Error rate of an interval, and of each kind of claim over a family of tasks."""
 STRICT_ALPHA = 0.001
 """Level of equivalence near the ceiling; at 0.005 it was wrong in up to 9.9 % of simulated experiments."""
-SMALLEST_P = 1e-40
+SMALLEST_P, LARGEST_P = 1e-40, 0.999
+"""Between them p-values are computed; larger ones count as 1."""
 
 DIFFERENT, WITHIN, NEITHER = "different", "within the margin", "neither"
 """Results of the tests of a difference."""
@@ -76,7 +77,7 @@ class PairedDifference:
     def p_value(self, at: float = 0.0) -> float:
         """Return the two-sided p-value of a true difference of `at`, where the interval then ends."""
         distance = abs(self.difference - at)
-        if distance == 0 or self.half_width(0.999) >= distance:
+        if distance == 0 or not self.half_width(LARGEST_P) < distance:  # also where it is NaN
             return 1.0
         if self.half_width(SMALLEST_P) < distance:
             return SMALLEST_P
@@ -85,7 +86,8 @@ class PairedDifference:
         def excess(log_alpha: float) -> float:  # nearly linear: tails fall by powers
             return math.log(self.half_width(math.exp(log_alpha)) / distance)
 
-        return math.exp(brentq(excess, math.log(SMALLEST_P), math.log(0.999), xtol=1e-9))
+        root = brentq(excess, math.log(SMALLEST_P), math.log(LARGEST_P), xtol=1e-9)
+        return math.exp(root)  # type: ignore[arg-type]  # scipy's stub: also a tuple
 
     def p_equivalent(self, margin: float) -> float:
         """Return the p-value of two one-sided tests: small where the difference is within `margin`."""
