@@ -121,6 +121,7 @@ def _train_in_parts(
         augmentation=_augmentation_of(plan),
         layer_decay=plan.options.layer_decay,
         anchor=plan.options.anchor,
+        freeze_norm=plan.options.freeze_norm,
     )
 
     def attempt(parts: int) -> PretrainOutcome:

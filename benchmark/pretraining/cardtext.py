@@ -138,6 +138,7 @@ def _start_rows(finished: PretrainResult) -> list[tuple[str, str]]:
         return []
     settings, moved = finished.settings, finished.distance_from_start
     kept = f"layer-wise decay of the rate {settings.layer_decay:g}, L2-SP {settings.anchor:g}"
+    kept += ", statistics of batch norm frozen" if settings.freeze_norm else ""
     distance = [] if moved is None else [("distance from them", f"{moved:.2%} of their L2 norm")]
     return [("initial weights", kept), *distance]
 

@@ -13,7 +13,7 @@ from ...baselines.weights.archs import feature_width
 from ...baselines.weights.prepare import InputPreparation
 from ..training.loop import ValidationResult, autocast_precision, seed_torch
 from ..training.metrics import Predictions, primary_value
-from ..training.model import eval_batch, to_probabilities
+from ..training.model import eval_batch, freeze_tensors, to_probabilities
 from ..training.subsets import one_hot
 from .sources import ImageLoader, SourcePool, _Rows, pool_starts
 
@@ -29,13 +29,22 @@ class PretrainModel(nn.Module):
         outputs: number of logits of all heads; 0 has no heads.
         projection: width of the projection before the heads; 0 has none.
         embedding: width of the embedding; 0 has none.
+        freeze_norm: keep the statistics of the backbone's batch norm, and normalize by them in training too.
     """
 
     def __init__(
-        self, backbone: nn.Module, outputs: int, projection: int, seed: int, embedding: int = 0
+        self,
+        backbone: nn.Module,
+        outputs: int,
+        projection: int,
+        seed: int,
+        embedding: int = 0,
+        freeze_norm: bool = False,
     ) -> None:
         super().__init__()
         self.backbone = backbone
+        means = [name for name in backbone.state_dict() if name.endswith(".running_mean")]
+        self.frozen_modules = freeze_tensors(backbone, means if freeze_norm else ())
         width = feature_width(backbone)
         with seed_torch("cpu", seed):
             self.projection = _hidden_layer(width, projection if outputs else 0)
@@ -53,6 +62,13 @@ class PretrainModel(nn.Module):
         if self.embedding is not None:
             found.append(self.embedding(features))
         return torch.cat(found, dim=1)
+
+    def train(self, mode: bool = True) -> "PretrainModel":
+        """Set training mode, in which frozen modules stay in eval mode."""
+        super().train(mode)
+        for module in self.frozen_modules:
+            module.eval()
+        return self
 
 
 def _hidden_layer(width: int, hidden: int) -> nn.Sequential:

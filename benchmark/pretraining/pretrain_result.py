@@ -80,6 +80,8 @@ class PretrainSettings(msgspec.Struct, frozen=True, kw_only=True):
     """Factor of the learning rate from each layer to the one before it, for initial weights."""
     anchor: float = 0.0
     """Strength of L2-SP, the pull towards the initial weights; 0 has none."""
+    freeze_norm: bool = False
+    """Whether batch norm normalizes by the statistics of the initial weights, and keeps them."""
 
 
 @dataclass(frozen=True)

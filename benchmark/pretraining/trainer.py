@@ -57,7 +57,9 @@ class PretrainTrainer:
         )
         logits = self.heads.outputs if self.objective.uses_labels else 0
         embedding = self.objective.embedding
-        network = PretrainModel(_backbone(config), logits, settings.projection, settings.seed, embedding)
+        network = PretrainModel(
+            _backbone(config), logits, settings.projection, settings.seed, embedding, settings.freeze_norm
+        )
         self.network = place_model(network, self.device)
         self.anchor = StartAnchor(self.network.backbone, settings.anchor) if config.start else None
         self.norms = BatchNormStats(self.network)
@@ -84,8 +86,9 @@ class PretrainTrainer:
         if ranks.world > 1 or settings.accumulate > 1:
             return None
         shape = (settings.input_size, settings.variant, settings.batch_size, self.heads.outputs)
-        rules = (settings.objective, settings.augmentation, settings.layer_decay, settings.anchor)
-        return ("pretraining", settings.arch, *shape, settings.projection, *rules, ranks.device)
+        rules = (settings.objective, settings.augmentation, settings.freeze_norm)
+        rates = (settings.layer_decay, settings.anchor)
+        return ("pretraining", settings.arch, *shape, settings.projection, *rules, *rates, ranks.device)
 
     @property
     def eval_model(self) -> nn.Module:

@@ -12,6 +12,7 @@ from .command import BenchCommand, ParsedValues, echo
 
 _SETTINGS = ("variant", "arch", "steps", "batch_size", "accumulate", "input_size", "lr", "weight_decay")
 _SETTINGS += ("warmup", "ema", "projection", "zoom", "seed", "objective", "layer_decay", "anchor")
+_SETTINGS += ("freeze_norm",)
 _REQUEST = ("corpus", "out", "workers", "checkpoint_every", "evaluate_every", "minutes")
 
 
@@ -66,6 +67,7 @@ def _start_options() -> list[click.Option]:
     return [
         option("--layer-decay", decay, default=1.0, type=click.FloatRange(0, 1, min_open=True)),
         option("--anchor", anchor, default=0.0, type=click.FloatRange(0)),
+        option("--freeze-norm", "Keep the batch-norm statistics of --from.", is_flag=True),
     ]
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 from numpy.typing import NDArray
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 from small_training import SETTINGS, Tiny, job
 
 from mednet_bench.baselines.init import InitCard
@@ -160,6 +160,23 @@ def test_anchor_and_layer_decay_keep_weights_near_the_start(start: InitCard) -> 
         run_training(job(msgspec.structs.replace(SETTINGS, steps=2)), PretrainCallbacks()).distance_from_start
         is None
     )
+
+
+@pytest.mark.parametrize("objective", ["supervised", "mixed"])
+def test_frozen_batch_norm_keeps_the_initial_statistics_and_learns_its_weights(
+    start: InitCard, objective: str
+) -> None:
+    assert start.file
+    first = load_file(start.file)
+    trained = run_training(
+        continued(start, steps=20, objective=objective, freeze_norm=True), PretrainCallbacks()
+    ).state
+    moved = run_training(continued(start, steps=20, objective=objective), PretrainCallbacks()).state
+    statistics = [name for name in first if "running" in name]
+    assert statistics
+    assert all(torch.equal(trained[name], first[name]) for name in statistics)
+    assert not any(torch.equal(moved[name], first[name]) for name in statistics)
+    assert not any(torch.equal(trained[name], first[name]) for name in first if name.endswith("weight"))
 
 
 def test_the_rate_of_a_layer_falls_towards_the_input(start: InitCard) -> None:
