@@ -27,7 +27,7 @@ class PretrainOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     anchor: Annotated[float, Meta(ge=0)] = 0.0
     """Strength of L2-SP, the pull towards the initial weights; of `continued` only."""
     freeze_norm: bool = False
-    """Whether batch norm keeps the initial statistics; of `continued` only."""
+    """Whether batch norm keeps the statistics of the initial weights, 0 and 1 of random ones."""
 
     @property
     def decisive(self) -> str:
@@ -41,7 +41,7 @@ class PretrainOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
 
 
 USUAL_OPTIONS = PretrainOptions()
-OF_START = ("layer_decay", "anchor", "freeze_norm")
+OF_START = ("layer_decay", "anchor")
 """Options that keep what initial weights know; random weights know nothing."""
 PRETRAINED_HERE: Mapping[str, tuple[str, ...]] = {"mednet": OF_START, "continued": ()}
 """Inits that a run pretrains, each with the options that it does not have."""

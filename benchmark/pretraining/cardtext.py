@@ -117,6 +117,7 @@ def _training(of: CardContent) -> str:
         ("weight decay", f"{settings.weight_decay:g}"),
         *_start_rows(finished),
         ("weights kept", f"moving average, decay {settings.ema:g}" if settings.ema else "the last ones"),
+        *([("batch norm", "statistics of the initial weights")] if settings.freeze_norm else []),
         ("sources drawn", f"in proportion to their size to the power 1/{settings.temperature:g}"),
         ("seed", f"{settings.seed}; one training from one seed"),
         ("took", f"{duration(finished.seconds)} on {finished.processes} x {finished.device}"),
@@ -138,7 +139,6 @@ def _start_rows(finished: PretrainResult) -> list[tuple[str, str]]:
         return []
     settings, moved = finished.settings, finished.distance_from_start
     kept = f"layer-wise decay of the rate {settings.layer_decay:g}, L2-SP {settings.anchor:g}"
-    kept += ", statistics of batch norm frozen" if settings.freeze_norm else ""
     distance = [] if moved is None else [("distance from them", f"{moved:.2%} of their L2 norm")]
     return [("initial weights", kept), *distance]
 

@@ -81,7 +81,7 @@ class PretrainSettings(msgspec.Struct, frozen=True, kw_only=True):
     anchor: float = 0.0
     """Strength of L2-SP, the pull towards the initial weights; 0 has none."""
     freeze_norm: bool = False
-    """Whether batch norm normalizes by the statistics of the initial weights, and keeps them."""
+    """Whether batch norm normalizes by the statistics of the initial weights, 0 and 1 of random ones."""
 
 
 @dataclass(frozen=True)

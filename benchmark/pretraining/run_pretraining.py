@@ -146,11 +146,9 @@ def _resolve_request(
 
 def _check_start_options(settings: PretrainSettings) -> None:
     """Check the options that keep initial weights; `UserError` where they do not fit."""
-    keeps = settings.anchor or settings.layer_decay != 1 or settings.freeze_norm
-    if settings.start == "scratch" and keeps:
+    if settings.start == "scratch" and (settings.anchor or settings.layer_decay != 1):
         raise UserError(
-            "--anchor, --layer-decay and --freeze-norm keep what the initial weights know: pass --from, or "
-            "leave them out."
+            "--anchor and --layer-decay keep what the initial weights know: pass --from, or leave them out."
         )
     if settings.layer_decay == 1:
         return

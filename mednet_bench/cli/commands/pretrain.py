@@ -61,13 +61,14 @@ def export_command(values: ParsedValues) -> int:
 
 
 def _start_options() -> list[click.Option]:
-    """Return the options that keep what the weights of `--from` know."""
+    """Return the options that keep what the initial weights are."""
     decay = "Factor of the learning rate from each layer to the one before it; needs --from."
     anchor = "Strength of L2-SP, the pull towards the weights of --from; 0 has none."
+    frozen = "Keep the initial batch-norm statistics, and normalize by them in training too."
     return [
         option("--layer-decay", decay, default=1.0, type=click.FloatRange(0, 1, min_open=True)),
         option("--anchor", anchor, default=0.0, type=click.FloatRange(0)),
-        option("--freeze-norm", "Keep the batch-norm statistics of --from.", is_flag=True),
+        option("--freeze-norm", frozen, is_flag=True),
     ]
 
 

@@ -152,8 +152,7 @@ def test_a_request_that_cannot_be_carried_out_says_why(corpus: Path, tmp_path: P
         (("--variant", "color"), "is a gray corpus: pass --variant gray"),
         (("--from", "mednet"), "it names no weights: pass scratch, imagenet, zoo/NAME or NAME=CARD.toml"),
         (("--objective", "simclrr"), "no objective 'simclrr'; did you mean 'simclr'"),
-        (("--anchor", "0.1"), "--anchor, --layer-decay and --freeze-norm keep what the initial weights know"),
-        (("--freeze-norm",), "--anchor, --layer-decay and --freeze-norm keep what the initial weights know"),
+        (("--anchor", "0.1"), "--anchor and --layer-decay keep what the initial weights know: pass --from"),
         (("--accumulate", "5"), "8 images in 5 parts cannot be shared by 1 processes"),
         (
             ("--arch", "nonsense"),
