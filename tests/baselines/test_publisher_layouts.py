@@ -108,6 +108,8 @@ FILES = {
     "TorchXRayVision DenseNet": PublishedFile("torchxrayvision", "densenet121", under("", *XRAY), ONE),
     "TorchXRayVision ResNet": PublishedFile("torchxrayvision", "test_resnet", under("model.", *XRAY), ONE),
 }
+LARGE = ("ConVIRT", "RadiologyNET EfficientNet")
+"""Files of networks that take ten seconds."""
 
 
 def loaded(state: State, file: PublishedFile, folder: Path) -> nn.Module:
@@ -118,7 +120,9 @@ def loaded(state: State, file: PublishedFile, folder: Path) -> nn.Module:
     return load_backbone(card, file.arch, file.side, seed=1).module.eval()
 
 
-@pytest.mark.parametrize("name", FILES)
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=pytest.mark.slow if name in LARGE else ()) for name in FILES]
+)
 def test_a_published_file_gives_the_features_of_its_network_and_a_changed_one_is_refused(
     name: str, tmp_path: Path
 ) -> None:

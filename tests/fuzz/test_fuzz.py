@@ -23,6 +23,7 @@ def fuzzed(folder: Path, cases: int, *targets: str) -> dict[str, dict[str, int]]
     return json.loads(result.stdout)
 
 
+@pytest.mark.slow
 def test_mutants_of_tables_are_read_or_refused_without_a_cell(tmp_path: Path) -> None:
     outcome = fuzzed(tmp_path, FEW_CASES, "tables")["tables"]
     assert outcome["loaded"] > 5 and outcome["refused"] > 20

@@ -119,6 +119,7 @@ def build_editable(folder, config_settings=None, metadata_directory=None):
 """
 
 
+@pytest.mark.slow
 def test_installs_again_after_a_change_and_repairs_an_interrupted_install(checkout: Path) -> None:
     (checkout / "backend.py").write_text(BACKEND)
     (checkout / "pyproject.toml").write_text(
