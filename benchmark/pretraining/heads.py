@@ -13,12 +13,12 @@ from ...baselines.weights.archs import feature_width
 from ...baselines.weights.prepare import InputPreparation
 from ..training.loop import ValidationResult, autocast_precision, seed_torch
 from ..training.metrics import Predictions, primary_value
-from ..training.model import eval_batch, freeze_tensors, to_probabilities
+from ..training.model import PartlyFrozen, eval_batch, freeze_tensors, to_probabilities
 from ..training.subsets import one_hot
 from .sources import ImageLoader, SourcePool, _Rows, pool_starts
 
 
-class PretrainModel(nn.Module):
+class PretrainModel(PartlyFrozen):
     """A backbone, an optional projection, all sources' heads, and an embedding; only the backbone is kept.
 
     Information that the objective does not need is then lost in the projection or in the layer before the
@@ -62,13 +62,6 @@ class PretrainModel(nn.Module):
         if self.embedding is not None:
             found.append(self.embedding(features))
         return torch.cat(found, dim=1)
-
-    def train(self, mode: bool = True) -> "PretrainModel":
-        """Set training mode, in which frozen modules stay in eval mode."""
-        super().train(mode)
-        for module in self.frozen_modules:
-            module.eval()
-        return self
 
 
 def _hidden_layer(width: int, hidden: int) -> nn.Sequential:

@@ -146,7 +146,7 @@ class _CellTimer:
             times = self.probe.network(probed, cost.task, contract, recipe, repeats)
             computing = cost.steps * times.step + work.seen * times.image
             fixed += cost.trainings * times.start
-        if cost.cell.step == "score":
+        if cost.scored:
             fixed += self.probe.metrics(cost.task.kind, len(cost.task.classes), cost.scored)
         for part in cost.solver:
             width = self.counter.shape(cost.cell).features

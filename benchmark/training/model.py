@@ -26,7 +26,20 @@ so many on a CPU, whose caches and memory larger batches leave."""
 Module = TypeVar("Module", bound=nn.Module)
 
 
-class ImageClassifier(nn.Module):
+class PartlyFrozen(nn.Module):
+    """A network some of whose modules, `frozen_modules`, stay in eval mode; see `freeze_tensors`."""
+
+    frozen_modules: tuple[nn.Module, ...] = ()
+
+    def train(self, mode: bool = True) -> "PartlyFrozen":
+        """Set training mode, in which frozen modules stay in eval mode."""
+        super().train(mode)
+        for module in self.frozen_modules:
+            module.eval()
+        return self
+
+
+class ImageClassifier(PartlyFrozen):
     """A backbone from [batch, 3, side, side] to [batch, features], and a linear head.
 
     The head depends on the seed only, so that it is the same for every init. The tensors of the backbone
@@ -43,13 +56,6 @@ class ImageClassifier(nn.Module):
     def forward(self, images: Tensor) -> Tensor:
         """Return logits [batch, outputs]."""
         return self.head(self.backbone(images))
-
-    def train(self, mode: bool = True) -> "ImageClassifier":
-        """Set training mode, in which frozen modules stay in eval mode."""
-        super().train(mode)
-        for module in self.frozen_modules:
-            module.eval()
-        return self
 
 
 def freeze_tensors(network: nn.Module, names: Collection[str]) -> tuple[nn.Module, ...]:
