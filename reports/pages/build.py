@@ -45,6 +45,18 @@ class BuiltReport:
     results: ReportInput
 
 
+@contextmanager
+def _collecting_rarely() -> Iterator[None]:
+    """Look for cyclic garbage rarely: each search looks at every record and verdict."""
+    before = gc.get_threshold()
+    gc.set_threshold(COLLECT_AFTER, *before[1:])
+    try:
+        yield
+    finally:
+        gc.set_threshold(*before)
+
+
+@_collecting_rarely()
 def build_report(
     folders: Sequence[Path], out: Path | None = None, margin: float = MARGIN, prevalence: float = 0.0
 ) -> BuiltReport:
@@ -64,17 +76,6 @@ def build_report(
         DiskFullError: the disk is full; every file is then whole or unchanged.
     """
     return write_report(replace(load_report_input(folders, margin), prevalence=prevalence), out)
-
-
-@contextmanager
-def _collecting_rarely() -> Iterator[None]:
-    """Look for cyclic garbage rarely: each search looks at every record and verdict."""
-    before = gc.get_threshold()
-    gc.set_threshold(COLLECT_AFTER, *before[1:])
-    try:
-        yield
-    finally:
-        gc.set_threshold(*before)
 
 
 @show_phase("writing the report")
