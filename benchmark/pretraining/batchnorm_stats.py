@@ -1,6 +1,9 @@
-"""Running statistics of batch norm that do not depend on how a batch is cut into parts."""
+"""Running statistics of batch norm: of a batch in parts, and of a network that was trained without them."""
 
-from torch import nn
+from collections.abc import Iterable
+
+import torch
+from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 
@@ -22,3 +25,43 @@ class BatchNormStats:
         for norm, momentum in self.norms:
             each = momentum / parts
             norm.momentum = each / (1 - (parts - 1 - at) * each)
+
+
+@torch.no_grad()
+def fold_statistics(network: nn.Module, batches: Iterable[Tensor]) -> None:
+    """Give batch norm the statistics of `batches`, and weights and biases with which outputs stay the same.
+
+    A network that was trained with other, frozen statistics would compute something else once it normalizes
+    by those of its batches, as in fine-tuning. Norms without weights stay as they are.
+
+    Args:
+        network: in eval mode; changed in place.
+        batches: inputs of the network, at least one.
+    """
+    norms = [module for module in network.modules() if isinstance(module, _BatchNorm) and module.affine]
+    totals: dict[nn.Module, Tensor] = {}
+
+    def count(norm: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+        values = inputs[0].transpose(0, 1).flatten(1).float()
+        variance, mean = (part.cpu().double() for part in torch.var_mean(values, dim=1, correction=0))
+        totals[norm] = totals.get(norm, 0) + values.shape[1] * torch.stack(
+            [torch.ones_like(mean), mean, variance + mean.square()]
+        )
+
+    hooks = [norm.register_forward_pre_hook(count) for norm in norms]
+    for batch in batches:
+        network(batch)
+    for hook in hooks:
+        hook.remove()
+    for norm in norms:
+        if norm.running_mean is None or norm.running_var is None:
+            continue
+        number, *sums = totals[norm]
+        mean, square = (total / number for total in sums)
+        variance = (square - mean.square()).clamp(min=0)
+        mean, variance = (part.to(norm.running_mean) for part in (mean, variance))
+        slope = norm.weight / (norm.running_var + norm.eps).sqrt()
+        norm.bias.add_(slope * (mean - norm.running_mean))
+        norm.weight.copy_(slope * (variance + norm.eps).sqrt())
+        norm.running_mean.copy_(mean)
+        norm.running_var.copy_(variance)

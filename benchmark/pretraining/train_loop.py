@@ -13,6 +13,7 @@ import torch
 from ..training.cuda_graph import graph_notes
 from ..training.loop import DivergedError, fixed_shapes, seed_torch
 from . import checkpoints
+from .batchnorm_stats import fold_statistics
 from .config import PretrainCallbacks, PretrainConfig, PretrainOutcome, StoppedAtError
 from .heads import HeldOutScore, as_scores, mean_score
 from .pretrain_result import CurvePoint, SourceUse
@@ -57,10 +58,12 @@ class _Training:
                 self.trainer.step(step, images)
                 self._after_step(step + 1)
         backbone = self.trainer.eval_model.get_submodule("backbone")
-        # cloned: on a CPU they would share the network's memory
-        state = {name: value.cpu().contiguous().clone() for name, value in backbone.state_dict().items()}
         notes, anchor = graph_notes(self.trainer.graph_key), self.trainer.anchor
         moved = anchor.relative_distance(backbone) if anchor else None
+        if self.config.settings.freeze_norm:
+            fold_statistics(backbone.eval(), self.trainer.first_inputs())
+        # cloned: on a CPU they would share the network's memory
+        state = {name: value.cpu().contiguous().clone() for name, value in backbone.state_dict().items()}
         return PretrainOutcome(state, self._source_uses(), tuple(self.curve), self._seconds(), notes, moved)
 
     def _after_step(self, done: int) -> None:

@@ -32,6 +32,9 @@ from .objective import OBJECTIVES
 from .sources import _Rows
 from .start_anchor import StartAnchor
 
+FOLD_STEPS = 16
+"""Steps whose images give the statistics of a batch norm that was frozen."""
+
 
 class PretrainTrainer:
     """Network, optimizer and batch order of one process.
@@ -105,6 +108,17 @@ class PretrainTrainer:
             rows = self.sampler.rows(step)
             for _, places in self._parts():
                 yield rows[places]
+
+    def first_inputs(self) -> Iterator[Tensor]:
+        """Yield the images of the first `FOLD_STEPS` steps of all processes, as in evaluation, in parts."""
+        steps = range(min(self.settings.steps, FOLD_STEPS))
+        parts = (
+            part
+            for step in steps
+            for part in np.array_split(self.sampler.rows(step), self.settings.accumulate)
+        )
+        with closing(self.config.images.batches(parts)) as images:
+            yield from map(self.prepare, images)
 
     def record_step(self, first: int, images: Iterator[Tensor]) -> None:
         """Record the step as a CUDA graph where wanted; reads the images of the steps for its check."""

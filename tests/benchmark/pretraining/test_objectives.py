@@ -1,5 +1,6 @@
 """Objectives: losses equal references, images without labels count, initial weights are kept."""
 
+import copy
 import math
 from pathlib import Path
 
@@ -10,8 +11,10 @@ import torch
 from numpy.typing import NDArray
 from safetensors.torch import load_file, save_file
 from small_training import SETTINGS, Tiny, job
+from torch import nn
 
 from mednet_bench.baselines.init import InitCard
+from mednet_bench.benchmark.pretraining.batchnorm_stats import fold_statistics
 from mednet_bench.benchmark.pretraining.config import PretrainCallbacks, PretrainConfig, StoppedAtError
 from mednet_bench.benchmark.pretraining.objective import OBJECTIVES
 from mednet_bench.benchmark.pretraining.objectives.simclr import TEMPERATURE, nt_xent
@@ -163,20 +166,50 @@ def test_anchor_and_layer_decay_keep_weights_near_the_start(start: InitCard) -> 
 
 
 @pytest.mark.parametrize("objective", ["supervised", "mixed"])
-def test_frozen_batch_norm_keeps_the_initial_statistics_and_learns_its_weights(
-    start: InitCard, objective: str
+def test_frozen_batch_norm_normalizes_by_the_initial_statistics_and_learns_its_weights(
+    start: InitCard, objective: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert start.file
     first = load_file(start.file)
-    trained = run_training(
-        continued(start, steps=20, objective=objective, freeze_norm=True), PretrainCallbacks()
-    ).state
+    config = continued(start, steps=20, objective=objective, freeze_norm=True)
+    folded = run_training(config, PretrainCallbacks()).state
+    monkeypatch.setattr("mednet_bench.benchmark.pretraining.train_loop.fold_statistics", lambda *_: None)
+    trained = run_training(config, PretrainCallbacks()).state
     moved = run_training(continued(start, steps=20, objective=objective), PretrainCallbacks()).state
     statistics = [name for name in first if "running" in name]
     assert statistics
     assert all(torch.equal(trained[name], first[name]) for name in statistics)
     assert not any(torch.equal(moved[name], first[name]) for name in statistics)
     assert not any(torch.equal(trained[name], first[name]) for name in first if name.endswith("weight"))
+    one, two = Tiny().eval(), Tiny().eval()
+    one.load_state_dict(trained)
+    two.load_state_dict(folded)
+    images = torch.rand(8, 3, 12, 12)
+    assert torch.allclose(one(images), two(images), atol=1e-5)
+    assert not any(torch.equal(folded[name], first[name]) for name in statistics)
+
+
+def test_folded_statistics_are_those_of_the_images_and_keep_the_outputs_in_both_modes() -> None:
+    torch.manual_seed(3)
+    first, plain, last = nn.BatchNorm2d(5), nn.BatchNorm2d(4, affine=False), nn.BatchNorm2d(4)
+    network = nn.Sequential(nn.Conv2d(3, 5, 3), first, nn.ReLU(), nn.Conv2d(5, 4, 3), plain, last).eval()
+    for norm in (first, last):
+        nn.init.uniform_(norm.weight, 0.5, 2)
+        norm.running_mean = torch.randn(norm.num_features)
+    images = torch.rand(60, 3, 9, 9) * 3 + 1
+    with torch.no_grad():
+        expected, values = network(images), network[0](images)
+        apart = copy.deepcopy(network).train()(images)
+        fold_statistics(network, images.split(17))
+        assert torch.allclose(network(images), expected, atol=1e-4)
+        found = dict(network.named_buffers())
+        assert torch.allclose(found["1.running_mean"], values.mean(dim=(0, 2, 3)), atol=1e-5)
+        assert torch.allclose(found["1.running_var"], values.var(dim=(0, 2, 3), unbiased=False), rtol=1e-4)
+        assert torch.equal(found["4.running_mean"], torch.zeros(4))
+        network.train()
+        plain.eval()
+        assert torch.allclose(network(images), expected, atol=1e-3)
+        assert not torch.allclose(apart, expected, atol=0.1)
 
 
 def test_the_rate_of_a_layer_falls_towards_the_input(start: InitCard) -> None:
