@@ -23,14 +23,22 @@ RECIPES: dict[str, tuple[str, ...]] = {
     "today": SUPERVISED,
     "strong": (*SUPERVISED, "--augmentation", "strong", "--projection", "128", "--ema", "0.98"),
     "frozen": (*SUPERVISED, "--freeze-norm"),
+    "frozen-fast": (*SUPERVISED, "--freeze-norm", "--lr", "3e-3"),
+    "frozen-strong": (*SUPERVISED, "--freeze-norm", "--augmentation", "strong"),
+    "frozen-mixed": ("--objective", "mixed", "--freeze-norm"),
     "simclr": ("--objective", "simclr", "--ema", "0.98"),
     "mixed": ("--objective", "mixed", "--ema", "0.98"),
     "continued": (*SUPERVISED, "--from", "imagenet"),
     "continued-gentle": (*SUPERVISED, *GENTLE, "--layer-decay", "0.75"),
     "continued-frozen": (*SUPERVISED, *GENTLE, "--layer-decay", "0.75", "--freeze-norm"),
+    "continued-frozen-fast": (
+        *SUPERVISED, "--from", "imagenet", "--lr", "5e-4", "--anchor", "0.01", "--layer-decay", "0.75", "--freeze-norm",
+    ),
     "continued-mixed": ("--objective", "mixed", *GENTLE),
 }
 """Options of `mednet-bench pretrain`; "today" is the default of version 0.1."""
+
+STEPS = 250
 
 
 @dataclass(frozen=True)
@@ -66,8 +74,8 @@ DEVELOPMENT = ("mednist-sample", "lung-ct-iqoth-64", "bccd-cells")
 class Experiment:
     """The commands, whose output goes to a log beside what they make."""
 
-    def __init__(self, data: Path, out: Path, steps: int) -> None:
-        self.out, self.steps = out.resolve(), steps
+    def __init__(self, data: Path, out: Path, steps: int, seed: int) -> None:
+        self.out, self.steps, self.seed = out.resolve(), steps, seed
         self.environment = {**os.environ, "MEDNET_BENCH_DATA": str(data.resolve()), "OMP_NUM_THREADS": "1"}
 
     def call(self, name: str, *arguments: str) -> None:
@@ -94,23 +102,29 @@ class Experiment:
         """Folder of a corpus."""
         return str(self.out / "corpora" / variant)
 
+    def label(self, recipe: str) -> str:
+        """Name of a recipe's MedNet as an init: with steps and seed where they are not the usual ones."""
+        changed = (("-steps", self.steps, STEPS), ("-seed", self.seed, 0))
+        return recipe + "".join(f"{name}{value}" for name, value, usual in changed if value != usual)
+
     def pretrain(self, fold: str, recipe: str) -> None:
         """Make one MedNet."""
-        variant, name = FOLDS[fold].variant, f"{fold}-{recipe}"
+        variant, name = FOLDS[fold].variant, f"{fold}-{self.label(recipe)}"
         self.call(
             name, "pretrain", "--variant", variant, "--corpus", self.corpus(variant),
             "--leave-out", FOLDS[fold].held_out, "--steps", str(self.steps), "--input-size", "64",
-            "--out", str(self.out / "mednets" / name), *RECIPES[recipe],
+            "--seed", str(self.seed), "--out", str(self.out / "mednets" / name), *RECIPES[recipe],
         )  # fmt: skip
 
     def evaluate(self, fold: str, recipes: list[str], protocol: tuple[str, ...]) -> None:
         """Probe the targets of a fold with its MedNets, ImageNet's weights and random ones."""
-        made = [f"{recipe}={self.out / 'mednets' / f'{fold}-{recipe}' / 'card.toml'}" for recipe in recipes]
+        labels = list(map(self.label, recipes))
+        made = [f"{label}={self.out / 'mednets' / f'{fold}-{label}' / 'card.toml'}" for label in labels]
         inits = ",".join(["scratch", "imagenet", *made])
         for size, targets in FOLDS[fold].targets.items():
             name = f"{fold}-{size}"
             self.call(
-                f"run-{name}-{'-'.join(recipes)}", "run", "--tasks", targets, "--inits", inits,
+                f"run-{name}-{'-'.join(labels)}", "run", "--tasks", targets, "--inits", inits,
                 "--size", str(size), "--input-size", "64", *protocol, "--no-report",
                 "--out", str(self.out / "runs" / name),
             )  # fmt: skip
@@ -136,11 +150,12 @@ def main() -> None:
     parser.add_argument("out", type=Path)
     parser.add_argument("--folds", default=",".join(FOLDS))
     parser.add_argument("--recipes", default=",".join(RECIPES))
-    parser.add_argument("--steps", type=int, default=250, help="of 64 images")
+    parser.add_argument("--steps", type=int, default=STEPS, help="of 64 images")
+    parser.add_argument("--seed", type=int, default=0, help="of the pretrainings")
     parser.add_argument("--processes", type=int, default=2)
     args = parser.parse_args()
     folds, recipes = args.folds.split(","), args.recipes.split(",")
-    run = Experiment(args.data, args.out, args.steps)
+    run = Experiment(args.data, args.out, args.steps, args.seed)
     linear = ("--protocols", "linear", "--seeds", "0..4", "--fractions", "0.1,1")
     with ThreadPoolExecutor(args.processes) as pool:
         list(pool.map(run.build, sorted({FOLDS[fold].variant for fold in folds})))
