@@ -12,7 +12,10 @@ from ..core.registry import Registry
 
 
 class PretrainOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Options of one init's pretraining; `mednet-bench pretrain` has options of the same names."""
+    """Options of one init's pretraining; `mednet-bench pretrain` has options of the same names.
+
+    Defaults are those of the command; `RECIPES` has those of a run.
+    """
 
     objective: str = "supervised"
     """A module of `benchmark/pretraining/objectives`."""
@@ -43,6 +46,11 @@ class PretrainOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
 USUAL_OPTIONS = PretrainOptions()
 OF_START = ("layer_decay", "anchor")
 """Options that keep what initial weights know; random weights know nothing."""
+RECIPES: Mapping[str, PretrainOptions] = {
+    "mednet": PretrainOptions(freeze_norm=True),
+    "continued": PretrainOptions(freeze_norm=True, lr=1e-4, layer_decay=0.75, anchor=0.01),
+}
+"""Recipe of each init that a run pretrains, chosen for thousands of images: see docs/mednet.md."""
 PRETRAINED_HERE: Mapping[str, tuple[str, ...]] = {"mednet": OF_START, "continued": ()}
 """Inits that a run pretrains, each with the options that it does not have."""
 
@@ -69,7 +77,7 @@ def resolve_pretrain_options(
             )
         for name, value in values.items():
             _check_option(init, name, value, objectives)
-    return {init: _convert(given.get(init, {})) for init in PRETRAINED_HERE}
+    return {init: _convert(given.get(init, {}), recipe) for init, recipe in RECIPES.items()}
 
 
 def _check_option(init: str, name: str, value: object, objectives: Registry[Any]) -> None:
@@ -93,5 +101,5 @@ def _check_option(init: str, name: str, value: object, objectives: Registry[Any]
         raise UserError(f"{said}: {reason[:1].lower()}{reason[1:].rstrip('.')}.") from None
 
 
-def _convert(values: Mapping[str, Any]) -> PretrainOptions:
-    return msgspec.convert(values, PretrainOptions, strict=False)
+def _convert(values: Mapping[str, Any], recipe: PretrainOptions = USUAL_OPTIONS) -> PretrainOptions:
+    return msgspec.convert({**msgspec.structs.asdict(recipe), **values}, PretrainOptions, strict=False)

@@ -122,7 +122,7 @@ def _find_basis(features: Tensor) -> FeatureBasis:
     """Take the eigenvectors of the covariance, or of the Gram matrix if that is smaller."""
     n, width = features.shape
     if n >= width:
-        values, vectors = torch.linalg.eigh(features.T @ features / n)
+        values, vectors = _eigenvectors(features.T @ features / n)
         return FeatureBasis(features, vectors, values.clamp(min=0).to(wide_type(features)), vectors)
     precise = features.to(wide_type(features))
     values, vectors = torch.linalg.eigh(precise @ precise.T)
@@ -131,6 +131,15 @@ def _find_basis(features: Tensor) -> FeatureBasis:
     roots = values.sqrt()
     outward = precise.T @ (vectors / roots)
     return FeatureBasis((vectors * roots).to(features.dtype), None, values / n, outward)
+
+
+def _eigenvectors(covariance: Tensor) -> tuple[Tensor, Tensor]:
+    """Return eigenvalues and eigenvectors; float32 may not converge where many features are constant."""
+    try:
+        return torch.linalg.eigh(covariance)
+    except torch.linalg.LinAlgError:
+        values, vectors = torch.linalg.eigh(covariance.cpu().double())
+        return values.to(covariance), vectors.to(covariance)
 
 
 @dataclass(frozen=True, eq=False)

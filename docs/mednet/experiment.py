@@ -31,9 +31,7 @@ RECIPES: dict[str, tuple[str, ...]] = {
     "continued": (*SUPERVISED, "--from", "imagenet"),
     "continued-gentle": (*SUPERVISED, *GENTLE, "--layer-decay", "0.75"),
     "continued-frozen": (*SUPERVISED, *GENTLE, "--layer-decay", "0.75", "--freeze-norm"),
-    "continued-frozen-fast": (
-        *SUPERVISED, "--from", "imagenet", "--lr", "5e-4", "--anchor", "0.01", "--layer-decay", "0.75", "--freeze-norm",
-    ),
+    "continued-frozen-fast": (*SUPERVISED, *GENTLE, "--lr", "5e-4", "--layer-decay", "0.75", "--freeze-norm"),
     "continued-mixed": ("--objective", "mixed", *GENTLE),
 }
 """Options of `mednet-bench pretrain`; "today" is the default of version 0.1."""
@@ -136,7 +134,7 @@ class Experiment:
             (record.cell.init, record.cell.task, record.val_metrics["auc"])
             for store in stores
             for record in store.read_all()
-            if record.cell.step == "score" and record.cell.task in DEVELOPMENT
+            if record.cell.step == "score" and record.status == "ok" and record.cell.task in DEVELOPMENT
         ]
         scores = pd.DataFrame(rows, columns=["init", "task", "auc"])
         table = scores.pivot_table(index="init", columns="task", values="auc")

@@ -3,8 +3,14 @@
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
-from mednet_bench.baselines.pretrain_options import USUAL_OPTIONS, PretrainOptions, resolve_pretrain_options
+from mednet_bench.baselines.pretrain_options import (
+    RECIPES,
+    USUAL_OPTIONS,
+    PretrainOptions,
+    resolve_pretrain_options,
+)
 from mednet_bench.benchmark.pretraining.objective import OBJECTIVES
 from mednet_bench.benchmark.schema.request import RunConfig
 from mednet_bench.core.errors import UserError
@@ -48,9 +54,13 @@ def test_an_option_of_an_init_that_is_not_pretrained_is_an_error() -> None:
 
 def test_texts_become_values_and_only_changes_are_decisive() -> None:
     found = resolve("mednet.objective=simclr", "mednet.ema=0.99", "continued.anchor=0.1")
-    assert found["mednet"] == PretrainOptions(objective="simclr", ema=0.99)
-    assert found["continued"].anchor == 0.1
-    assert USUAL_OPTIONS.decisive == ""  # so that MedNets made before there were options keep their names
-    same: Any = resolve("mednet.objective=supervised", "mednet.lr=0")["mednet"]
-    assert same.decisive == ""
-    assert found["mednet"].decisive == '{"ema":0.99,"objective":"simclr"}'
+    assert found["mednet"] == PretrainOptions(objective="simclr", ema=0.99, freeze_norm=True)
+    assert found["continued"] == replace(RECIPES["continued"], anchor=0.1)
+    assert found["mednet"].decisive == '{"ema":0.99,"freeze_norm":true,"objective":"simclr"}'
+    assert resolve() == RECIPES
+
+
+def test_the_recipe_of_version_0_1_keeps_the_names_of_its_mednets() -> None:
+    assert USUAL_OPTIONS.decisive == ""
+    old: Any = resolve("mednet.freeze_norm=false", "mednet.objective=supervised", "mednet.lr=0")["mednet"]
+    assert old.decisive == ""

@@ -202,3 +202,22 @@ def test_real_features_give_the_aucs_of_scikit_learn(data_root: Path, tmp_path: 
         expected = probe.fit(train.double().numpy(), labels).decision_function(test.numpy())
         pair = (roc_auc_score(splits["test"].labels, shown) for shown in (logits[place, :, 0], expected))
         assert next(pair) == pytest.approx(next(pair), abs=1e-3), penalty
+
+
+def test_a_covariance_whose_eigenvectors_do_not_converge_in_float32_is_decomposed_in_float64(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    torch.manual_seed(2)
+    features = standardize(torch.randn(200, 6))[0]
+    targets = torch.nn.functional.one_hot((features[:, 0] > 0).long(), 2).float()
+    expected = fit_logistic(features, targets, [0.1], softmax=True)
+    eigh = torch.linalg.eigh
+
+    def fails_in_float32(matrix: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        if matrix.dtype == torch.float32:
+            raise torch.linalg.LinAlgError("the algorithm failed to converge")
+        return eigh(matrix)
+
+    monkeypatch.setattr(torch.linalg, "eigh", fails_in_float32)
+    found = fit_logistic(features, targets, [0.1], softmax=True)
+    assert torch.allclose(found.weights, expected.weights, atol=1e-4)
