@@ -69,7 +69,7 @@ def pretrain_automatic(
             augmentation=_augmentation_of(plan),
             distance_from_start=result.distance_from_start,
             parts=parts,
-            notes=(*result.notes, *_distance_note(plan, result)),
+            notes=(*result.notes, *_options_note(plan), *_distance_note(plan, result)),
         )
         write_bytes(facts_path(weights), msgspec.json.encode(facts))
         return facts
@@ -77,6 +77,13 @@ def pretrain_automatic(
 
 def _augmentation_of(plan: PretrainPlan) -> str:
     return plan.options.augmentation or OBJECTIVES[plan.options.objective].augmentation
+
+
+def _options_note(plan: PretrainPlan) -> tuple[str, ...]:
+    """Return a sentence of the options that are not the defaults of the command `pretrain`, if any."""
+    changed = msgspec.json.decode(plan.options.decisive or "{}")
+    named = ", ".join(f"{name}={msgspec.json.encode(value).decode()}" for name, value in changed.items())
+    return (f"pretraining options: {named}",) if named else ()
 
 
 def _distance_note(plan: PretrainPlan, result: PretrainOutcome) -> tuple[str, ...]:
