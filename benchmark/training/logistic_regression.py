@@ -137,7 +137,7 @@ def _eigenvectors(covariance: Tensor) -> tuple[Tensor, Tensor]:
     """Return eigenvalues and eigenvectors; float32 may not converge where many features are constant."""
     try:
         return torch.linalg.eigh(covariance)
-    except torch.linalg.LinAlgError:
+    except torch.linalg.LinAlgError:  # pyright: ignore[reportPrivateImportUsage]
         values, vectors = torch.linalg.eigh(covariance.cpu().double())
         return values.to(covariance), vectors.to(covariance)
 
