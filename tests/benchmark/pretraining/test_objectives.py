@@ -224,8 +224,12 @@ def test_the_rate_of_a_layer_falls_towards_the_input(start: InitCard) -> None:
     assert rates == pytest.approx([1, 0.5, 0.25])
 
 
-def test_a_continued_pretraining_resumes_to_the_same_bits(start: InitCard, tmp_path: Path) -> None:
-    config = continued(start, steps=30, anchor=0.1, layer_decay=0.7, objective="mixed", augmentation="strong")
+@pytest.mark.parametrize("freeze_norm", [False, True])
+def test_a_continued_pretraining_resumes_to_the_same_bits(
+    start: InitCard, tmp_path: Path, freeze_norm: bool
+) -> None:
+    kept = {"anchor": 0.1, "layer_decay": 0.7, "freeze_norm": freeze_norm}
+    config = continued(start, steps=30, objective="mixed", augmentation="strong", **kept)
     asked = iter([False] * 12 + [True] * 99)
     with pytest.raises(StoppedAtError):
         run_training(config, PretrainCallbacks(tmp_path, should_stop=lambda: next(asked)))
