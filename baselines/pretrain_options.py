@@ -30,17 +30,22 @@ class PretrainOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     anchor: Annotated[float, Meta(ge=0)] = 0.0
     """Strength of L2-SP, the pull towards the initial weights; of `continued` only."""
     freeze_norm: bool = False
-    """Whether batch norm keeps the statistics of the initial weights, 0 and 1 of random ones."""
+    """Whether batch norm is trained with the statistics of the initial weights, 0 and 1 of random ones."""
+
+    @property
+    def changes(self) -> dict[str, object]:
+        """Options that are not the default, by name."""
+        options = msgspec.structs.asdict(self)
+        return {
+            field.name: options[field.name]
+            for field in msgspec.structs.fields(self)
+            if options[field.name] != field.default
+        }
 
     @property
     def decisive(self) -> str:
         """JSON of all options that are not the default; "" where all are."""
-        changed = {
-            field.name: value
-            for field in msgspec.structs.fields(self)
-            if (value := getattr(self, field.name)) != field.default
-        }
-        return msgspec.json.encode(changed, order="sorted").decode() if changed else ""
+        return msgspec.json.encode(self.changes, order="sorted").decode() if self.changes else ""
 
 
 USUAL_OPTIONS = PretrainOptions()

@@ -81,8 +81,8 @@ def _augmentation_of(plan: PretrainPlan) -> str:
 
 def _options_note(plan: PretrainPlan) -> tuple[str, ...]:
     """Return a sentence of the options that are not the defaults of the command `pretrain`, if any."""
-    changed = msgspec.json.decode(plan.options.decisive or "{}")
-    named = ", ".join(f"{name}={msgspec.json.encode(value).decode()}" for name, value in changed.items())
+    changes = sorted(plan.options.changes.items())
+    named = ", ".join(f"{name}={msgspec.json.encode(value).decode()}" for name, value in changes)
     return (f"pretraining options: {named}",) if named else ()
 
 

@@ -32,7 +32,7 @@ def fold_statistics(network: nn.Module, batches: Iterable[Tensor]) -> None:
     """Give batch norm the statistics of `batches`, and weights and biases with which outputs stay the same.
 
     A network that was trained with other, frozen statistics would compute something else once it normalizes
-    by those of its batches, as in fine-tuning. Norms without weights stay as they are.
+    by those of its batches, as in fine-tuning. Norms without weights, or that are not used, stay as they are.
 
     Args:
         network: in eval mode; changed in place.
@@ -54,7 +54,7 @@ def fold_statistics(network: nn.Module, batches: Iterable[Tensor]) -> None:
     for hook in hooks:
         hook.remove()
     for norm in norms:
-        if norm.running_mean is None or norm.running_var is None:
+        if norm.running_mean is None or norm.running_var is None or norm not in totals:
             continue
         number, *sums = totals[norm]
         mean, square = (total / number for total in sums)

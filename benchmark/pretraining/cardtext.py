@@ -117,7 +117,11 @@ def _training(of: CardContent) -> str:
         ("weight decay", f"{settings.weight_decay:g}"),
         *_start_rows(finished),
         ("weights kept", f"moving average, decay {settings.ema:g}" if settings.ema else "the last ones"),
-        *([("batch norm", "statistics of the initial weights")] if settings.freeze_norm else []),
+        *(
+            [("batch norm", "trained with the statistics of the initial weights")]
+            if settings.freeze_norm
+            else []
+        ),
         ("sources drawn", f"in proportion to their size to the power 1/{settings.temperature:g}"),
         ("seed", f"{settings.seed}; one training from one seed"),
         ("took", f"{duration(finished.seconds)} on {finished.processes} x {finished.device}"),
