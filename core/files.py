@@ -169,22 +169,30 @@ def write_json(path: Path, content: object) -> None:
 
 
 @contextmanager
-def new_folder(path: Path) -> Iterator[Path]:
+def new_folder(path: Path, marker: str = "") -> Iterator[Path]:
     """Yield an empty folder that becomes `path` when the block ends, and is removed if the block fails.
 
+    Args:
+        path: a new folder.
+        marker: file by which an older version of the folder is known, which is then replaced; "" for none.
+
     Raises:
-        UserError: `path` exists, or cannot be written to (`UnwritableError`).
+        UserError: `path` exists and may not be replaced, or cannot be written to (`UnwritableError`).
         DiskFullError: the disk is full.
     """
-    if os.path.lexists(path):
-        raise UserError(f"{path} exists: name a new folder.")
-    making = path.with_name(f".{path.name}.{uuid.uuid4().hex}.tmp")
+    replaced = bool(marker) and (path / marker).is_file()
+    if os.path.lexists(path) and not replaced:
+        raise UserError(f"{path} exists{f' and has no {marker}' if marker else ''}: name a new folder.")
+    making, old = (path.with_name(f".{path.name}.{uuid.uuid4().hex}.tmp") for _ in range(2))
     try:
         with explain_write_errors(path):
             making.mkdir(parents=True)
         yield making
         with explain_write_errors(path):
+            if replaced:
+                path.rename(old)
             making.rename(path)
+        shutil.rmtree(old, ignore_errors=True)
     finally:
         shutil.rmtree(making, ignore_errors=True)
 
