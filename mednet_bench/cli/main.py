@@ -41,7 +41,7 @@ ALL_COMMANDS = (
 )
 COMMAND_HEADINGS = {
     "Everyday": ("run", "plan", "report", "ls", "config"),
-    "Results": ("leaderboard", "verdicts", "predictions", "compare", "judge"),
+    "Results": ("leaderboard", "verdicts", "predictions", "publish", "compare", "judge"),
     "Data": ("info", "download", "task", "validate", "sources", "cache"),
     "Weights": ("corpus", "pretrain", "export", "inspect-weights"),
     "Checks": ("doctor", "audit", "parity", "regress", "calibrate"),

@@ -118,7 +118,7 @@ def varying_columns(rows: Iterable[LeaderboardRow]) -> list[tuple[TableColumn, s
     """Return the columns in which `rows` differ, each with its field of `LeaderboardRow`."""
     rows = list(rows)
     columns = [
-        (TableColumn("Architecture"), "arch"),
+        (TableColumn("Architecture", facet="arch"), "arch"),
         (TableColumn("Images, px", "d", "image size as stored"), "size"),
         (TableColumn("Input, px", "d", "image size as the network sees it"), "input_size"),
     ]
@@ -157,4 +157,4 @@ def as_datum(entry: TableEntry, column: TableColumn) -> Datum:
         text = value
     else:
         text = format_number(value, column.format or "g")
-    return Datum(value, clean(text), datum.spread, clean(datum.note), datum.strong, datum.stands_for)
+    return replace(datum, value=value, text=clean(text), note=clean(datum.note))

@@ -7,7 +7,7 @@ from typing import Protocol
 from ...core.registry import Registry, not_callable
 from ..analysis.report_input import ReportInput
 
-FACETS = ("task", "modality", "protocol", "fraction", "init")
+FACETS = ("task", "modality", "arch", "protocol", "fraction", "init")
 """Facets to filter by; the page adds the modality of a task."""
 
 FacetFacts = Mapping[str, str | float | tuple[str | float, ...]]
@@ -25,6 +25,7 @@ class Datum:
         note: small print beside it.
         strong: bold.
         stands_for: facet values of the entry if `value` is not one, as in "a against b".
+        link: address of another page, relative to this one, or "".
     """
 
     value: str | int | float | None
@@ -33,6 +34,7 @@ class Datum:
     note: str = ""
     strong: bool = False
     stands_for: tuple[str | float, ...] = ()
+    link: str = ""
 
 
 TableEntry = str | int | float | None | Datum

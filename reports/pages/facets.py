@@ -10,6 +10,7 @@ from ..elements.section import FACETS, Datum, FacetFacts, Table, TableRow
 FACET_TITLES = {
     "task": "Task",
     "modality": "Modality",
+    "arch": "Architecture",
     "protocol": "Protocol",
     "fraction": "Labels",
     "init": "Init",
@@ -44,6 +45,7 @@ def list_facets(results: ReportInput) -> tuple[FilterFacet, ...]:
     shown: dict[str, Iterable[tuple[str | float, str]]] = {
         "task": ((task, f"{task} ({GENERATED})" if results.generated(task) else task) for task in tasks),
         "modality": ((name, name) for name in modalities),
+        "arch": ((name, name) for name in dict.fromkeys(cell.arch for cell in cells)),
         "protocol": ((name, name) for name in dict.fromkeys(cell.protocol for cell in cells)),
         "fraction": ((share, format_percent(share)) for share in sorted({cell.fraction for cell in cells})),
         "init": ((name, name) for name in dict.fromkeys(cell.init for cell in cells)),

@@ -141,10 +141,12 @@ def _table(results: ReportInput, protocol: str, rows: Sequence[LeaderboardRow], 
         )
         for row in rows
     ]
-    tasks = len({row.task for row in rows})
+    tasks, archs = (len({getattr(row, name) for row in rows}) for name in ("task", "arch"))
     where = {place_label(row.arch, row.size, row.input_size) for row in rows}
     network = f"; {where.pop()}" if len(where) == 1 else ""
     fraction = rows[0].fraction
     caption = f"{protocol}, {format_labels(fraction)}: {count_noun(tasks, 'task')}{network}"
     filters = {"protocol": protocol, "fraction": fraction}
+    if archs == 1:  # no column has it
+        filters["arch"] = rows[0].arch
     return Table(caption, columns, tuple(body), folded, filters, tuple(row.keys for row in rows))

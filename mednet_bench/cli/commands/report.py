@@ -11,7 +11,7 @@ from ...benchmark.schema.request import RunConfig
 from ...core.config_fields import config_fields
 from ...core.errors import UserError, one_line
 from ...core.files import writable_folder, write_bytes
-from ...reports import pages, regression, statistics
+from ...reports import pages, published, regression, statistics
 from ..options import (
     FILE,
     PATH,
@@ -45,12 +45,33 @@ def print_results(results: "pages.build.ReportInput", page: Path) -> None:
 
 
 def leaderboard_command(values: ParsedValues) -> int:
-    """Print the leaderboard of one or several runs."""
+    """Print the leaderboard of one or several runs, or write a site of published ones."""
+    if values["html"]:
+        if values["protocol"] or values["fraction"] or values["metric"] or values["format"] != "table":
+            raise UserError("--html writes all results, with filters: leave out the options of the table.")
+        site = pages.site.build_site(values["runs"], values["html"])
+        echo(one_line(f"site: {site.resolve()}"))
+        return 0
     request = pages.board.BoardRequest(values["protocol"] or (), values["fraction"] or (), values["metric"])
     if values["format"] == "json":
         echo_json(pages.board.leaderboard_facts(values["runs"], request))
     else:
         echo(pages.board.leaderboard_board(values["runs"], request, values["format"]), nl=False)
+    return 0
+
+
+def publish_command(values: ParsedValues) -> int:
+    """Write the records of one or several runs for other people: no images, paths or identifiers.
+
+    The folder is a run directory with the licenses of all inputs and the hash of every file.
+    """
+    manifest = published.publish.publish_runs(values["runs"], values["to"])
+    licenses = {each.task: each.license for each in manifest.tasks}
+    licenses |= {each.init: each.license for each in manifest.inits}
+    unknown = [name for name, license in licenses.items() if published.manifest.UNKNOWN in license]
+    echo(one_line(f"published: {values['to'].resolve()} ({len(manifest.files)} files)"))
+    if unknown:
+        say(f"warning: license unknown, ask before you share: {', '.join(unknown)}")
     return 0
 
 
@@ -176,7 +197,14 @@ _SHOWN = [
         help="Show only these fractions of the labels, comma-separated.",
     ),
 ]
-_LEADERBOARD = [_RUNS, *_SHOWN, _METRIC, _FORMAT]
+_HTML = click.Option(
+    ["--html"], type=PATH, help="Folder for a web site of all results, of published runs only."
+)
+_LEADERBOARD = [_RUNS, *_SHOWN, _METRIC, _FORMAT, _HTML]
+_PUBLISH = [
+    _RUNS,
+    click.Option(["--to"], type=PATH, required=True, help="Folder to write, new or published before."),
+]
 _PREDICTIONS = [
     click.Argument(["run"], type=PATH),
     click.Option(["--to"], type=FILE, required=True, help="CSV file to write; it stays on this machine."),
@@ -219,6 +247,7 @@ REPORT_COMMANDS = (
     BenchCommand(
         predictions_command, _PREDICTIONS, "mednet-bench predictions runs/latest --to predictions.csv"
     ),
+    BenchCommand(publish_command, _PUBLISH, "mednet-bench publish runs/latest --to published"),
     BenchCommand(compare_command, _COMPARE, "mednet-bench compare runs/before runs/after"),
     BenchCommand(regress_command, _REGRESS, "mednet-bench regress runs/latest --against baseline.json"),
     BenchCommand(calibrate_command, _CALIBRATE, "mednet-bench calibrate --jobs 2 --out calibration"),
