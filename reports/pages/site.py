@@ -2,7 +2,7 @@
 
 import hashlib
 import re
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -64,7 +64,7 @@ def build_site(folders: Sequence[Path], out: Path) -> Path:
 def _refuse_incomparable(results: ReportInput) -> None:
     """Raise `UserError` where one task has different images, classes or numbers of test images."""
     seen: dict[tuple[str, int], dict[tuple[str, str, int], Path]] = defaultdict(dict)
-    for record in results.counted_cells:
+    for record in results.step("score"):
         tested = record.counts.test if record.counts and not isinstance(record.cell.view, Fold) else 0
         version = (record.hashes.data, record.hashes.card, tested)
         seen[record.cell.task, record.cell.size].setdefault(version, results.places[record.key][0])
@@ -83,21 +83,15 @@ def _build_pages(results: ReportInput, manifests: Sequence[PublishedManifest]) -
     ranked = tuple(row for row in results.rows if not row.inconclusive)
     whole = build_page(replace(results, rows=ranked))
     runs = f"From {count_noun(len(results.folders), 'published run')}."
-    anchors = dict(whole.sections).keys() & {*SITE_SECTIONS}
-    pages = {
-        "index.html": replace(
-            _fill(whole, results, dict(whole.sections), manifests, ""),
-            headline=f"{headline(results)} {runs}",
-            answers=tuple(answer for answer in whole.answers if answer.see in anchors),
-        )
-    }
+    index = _fill(whole, results, dict(whole.sections), manifests, "")
+    pages = {"index.html": replace(index, headline=f"{headline(results)} {runs}")}
     for facet, folder in FACET_FOLDERS.items():
         for name in dict.fromkeys(getattr(row, facet) for row in results.rows):
             part = _part_of(results, facet, name)
             kept = {anchor: _narrow(content, (facet, name)) for anchor, content in whole.sections}
             page = _fill(whole, part, kept, manifests, "../")
             title = f"{facet.capitalize()} {name}. {headline(part)} {runs}"
-            pages[f"{folder}/{page_name(name)}.html"] = replace(page, title=name, headline=title, answers=())
+            pages[f"{folder}/{page_name(name)}.html"] = replace(page, title=name, headline=title)
     return pages
 
 
@@ -132,6 +126,7 @@ def _fill(
         title="mednet-bench results",
         tally=count_cells(results),
         notices=tuple(known),
+        answers=(),  # they name every pair of inits, and a site may have dozens
         sections=tuple((name, content) for name in SITE_SECTIONS if (content := found.get(name))),
         facets=list_facets(results),
     )
@@ -139,35 +134,28 @@ def _fill(
 
 def _contents(results: ReportInput, manifests: Sequence[PublishedManifest], root: str) -> SectionContent:
     """Link to the page of every task and init, with the terms of its images or weights."""
-    inputs = {("task", each.task): each for manifest in manifests for each in manifest.tasks}
-    inputs |= {("init", each.init): each for manifest in manifests for each in manifest.inits}
-    terms = tuple(TableColumn(name) for name in ("License", "Cite", "Source"))
-    tables = [
-        Table(
-            f"{facet.capitalize()}s",
-            (TableColumn(facet.capitalize(), facet=facet), TableColumn("Averages", ",d"), *terms),
-            tuple(
-                (
-                    _link(results, facet, name, root),
-                    sum(getattr(row, facet) == name for row in results.rows),
-                    *(
-                        (of.license, of.citation, of.source)
-                        if (of := inputs.get((facet, name)))
-                        else (None,) * 3
-                    ),
-                )
-                for name in dict.fromkeys(getattr(row, facet) for row in results.rows)
-            ),
-        )
-        for facet in FACET_FOLDERS
-    ]
     back = Table("Site", (TableColumn("Page"),), ((Datum("All results", link="../index.html"),),))
+    tables = (_inputs_table(results, manifests, facet, root) for facet in FACET_FOLDERS)
     return SectionContent("Tasks and inits", (SectionPart(blocks=(*([back] if root else ()), *tables)),))
 
 
-def _link(results: ReportInput, facet: str, name: str, root: str) -> Datum:
-    entry = task_entry(results, name) if facet == "task" else Datum(name)
-    return replace(entry, link=f"{root}{FACET_FOLDERS[facet]}/{page_name(name)}.html")
+def _inputs_table(
+    results: ReportInput, manifests: Sequence[PublishedManifest], facet: str, root: str
+) -> Table:
+    declared = [
+        each for manifest in manifests for each in (manifest.tasks if facet == "task" else manifest.inits)
+    ]
+    rows = []
+    for name, count in Counter(getattr(row, facet) for row in results.rows).items():
+        entry = task_entry(results, name) if facet == "task" else Datum(name)
+        link = f"{root}{FACET_FOLDERS[facet]}/{page_name(name)}.html"
+        own = [each for each in declared if getattr(each, facet) == name]
+        texts = ([getattr(each, fact) for each in own] for fact in ("license", "citation", "source"))
+        rows.append((replace(entry, link=link), count, *("; ".join(dict.fromkeys(text)) for text in texts)))
+    title = facet.capitalize()
+    columns = (TableColumn(title, facet=facet), TableColumn("Averages", ",d"))
+    terms = tuple(map(TableColumn, ("License", "Cite", "Source")))
+    return Table(f"{title}s", (*columns, *terms), tuple(rows))
 
 
 def _not_ranked(apart: ReportInput) -> SectionContent | None:

@@ -79,7 +79,7 @@ def clean_leakage(audit: LeakageAudit) -> LeakageAudit:
     return cleaned
 
 
-def clean_predictions(arrays: PredictionArrays, names: NDArray[np.generic] | None) -> PredictionArrays:
+def clean_predictions(arrays: PredictionArrays, names: NDArray[Any] | None) -> PredictionArrays:
     """Return labels, scores, places in the pool, and groups by number; drop columns of attributes.
 
     Args:
@@ -94,14 +94,14 @@ def clean_predictions(arrays: PredictionArrays, names: NDArray[np.generic] | Non
     refuse_paths("predictions", [*cleaned])
     if names is not None and "groups" in arrays:
         unknown = int((names < 0).sum()) if names.dtype.kind in "if" else 0
-        rank = np.searchsorted(names, arrays["groups"]) - unknown  # type: ignore[call-overload]
+        rank = np.searchsorted(names, arrays["groups"]) - unknown
         cleaned["groups"] = np.where(rank < 0, rank - 1, rank).astype(np.int64)
     return cleaned
 
 
-def group_names(predictions: Iterable[tuple[Any, PredictionArrays]]) -> Mapping[Any, NDArray[np.generic]]:
+def group_names(predictions: Iterable[tuple[Any, PredictionArrays]]) -> Mapping[Any, NDArray[Any]]:
     """Return the unique groups, ascending, of all (test set, predictions), by test set."""
-    found: dict[Any, NDArray[np.generic]] = {}
+    found: dict[Any, NDArray[Any]] = {}
     for test, arrays in predictions:
         if "groups" in arrays:
             before = [found[test]] if test in found else []
