@@ -15,7 +15,7 @@ from ..analysis.flags import leaks
 from ..analysis.load_report_input import load_report_input
 from ..analysis.report_input import ReportInput
 from ..elements.format import count_noun, task_entry
-from ..elements.section import Datum, Figure, SectionContent, SectionPart, Table, TableColumn
+from ..elements.section import Datum, Figure, FigurePanel, SectionContent, SectionPart, Table, TableColumn
 from ..published.manifest import MANIFEST, PublishedManifest, check_published
 from ..sections.leaderboard import leaderboard_section
 from .csv_table import leaderboard_csv
@@ -193,8 +193,7 @@ def _narrow(content: SectionContent, fact: Fact) -> SectionContent | None:
 def _blocks(part: SectionPart, fact: Fact) -> Iterable[Table | Figure]:
     for block in part.blocks:
         if isinstance(block, Figure):
-            panels = tuple(panel for panel in block.panels if fact in single_facts(panel.facts))
-            if panels:
+            if panels := tuple(panel for panel in block.panels if _shows(panel, fact)):
                 yield replace(block, panels=panels)
             continue
         places = [at for at, row in enumerate(block.rows) if fact in row_facts(block, row)]
@@ -202,3 +201,9 @@ def _blocks(part: SectionPart, fact: Fact) -> Iterable[Table | Figure]:
             rows = tuple(block.rows[at] for at in places)
             keys = tuple(block.keys[at] for at in places) if block.keys else ()
             yield replace(block, caption=_ROW_COUNT.sub("", block.caption), rows=rows, keys=keys)
+
+
+def _shows(panel: FigurePanel, fact: Fact) -> bool:
+    """Whether a panel is of one task alone, or of one init or a pair with it."""
+    values = [value for facet, value in single_facts(panel.facts) if facet == fact[0]]
+    return fact[1] in values and len(values) <= (1 if fact[0] == "task" else 2)
