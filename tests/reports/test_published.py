@@ -152,7 +152,8 @@ def soil(folder: Path) -> None:
         if record.status == "ok":
             arrays = store.read_predictions(record.key)
             many = len(arrays["labels"])
-            more = {"column site": np.full(many, "hospital"), "files": np.full(many, "scan_17.png")}
+            more = {"column site": np.full(many, "hospital"), "scores, x": np.full(many, "scan_17.png")}
+            more["ids"] = np.arange(many)
             store.write(record, {**arrays, **more})
     write_audit(folder / CONTAMINATION_FOLDER, contamination())
     write_leakage(folder / LEAKAGE_FOLDER, near_audit(3))
@@ -185,6 +186,8 @@ def test_no_byte_names_a_person_a_file_or_a_machine(tmp_path: Path) -> None:
         assert [name for name, each in published.items() if any(word in each for word in wanted)] == []
     folders = {name.partition("/")[0] for name in published if "/" in name and ".npz" not in name}
     assert folders == {"records", "contamination", "leakage"}
+    arrays = {name.partition("/")[2] for name in published if ".npz/" in name and "/labels" not in name}
+    assert arrays == {"scores.npy", "rows.npy", "groups.npy"}
     (kept,) = {record.notes[2] for record in RecordStore(tmp_path / "out").read_all()}
     assert kept == "kept epoch 3 of 10"
     assert read_plan(tmp_path / "out").request == {"seeds": [0, 1], "inits": ["imagenet", "scratch"]}
