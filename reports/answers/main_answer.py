@@ -36,8 +36,7 @@ def main_answer(results: ReportInput, verdicts: Sequence[Verdict]) -> ReportAnsw
     question = "Does medical pretraining help here?"
     counted, warning = evidence_of(results, verdicts)
     inits = list(dict.fromkeys(row.init for row in results.rows))
-    known = {*OTHERS, *results.derived_inits, *results.random_inits, *sized_inits(inits)}
-    medical = [init for init in inits if init not in known]
+    medical = medical_inits(results)
     pairs = [(init, other) for init in medical for other in OTHERS if other in inits]
     note = ""
     if not pairs:
@@ -55,6 +54,13 @@ def main_answer(results: ReportInput, verdicts: Sequence[Verdict]) -> ReportAnsw
     weights = _pretraining_size(results, everything)
     sentence = f"{warning} {note}{by_pair}{leaky_text(everything)}{weights} n = {size}."
     return ReportAnswer(question, sentence.strip(), "main", figure)
+
+
+def medical_inits(results: ReportInput) -> list[str]:
+    """Return the inits that are neither ImageNet's, nor random, nor derived, nor of a reduced size."""
+    inits = list(dict.fromkeys(row.init for row in results.rows))
+    known = {*OTHERS, *results.derived_inits, *results.random_inits, *sized_inits(inits)}
+    return [init for init in inits if init not in known]
 
 
 def evidence_of(results: ReportInput, verdicts: Sequence[Verdict]) -> tuple[list[Verdict], str]:
