@@ -1,4 +1,4 @@
-"""Progress displays: a live line or bar in a terminal, log records elsewhere."""
+"""Progress displays: a live line, table or bar in a terminal, log records elsewhere."""
 
 import html
 import logging
@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from typing import Protocol, TypeVar
 
-from rich.console import Console, Group
+from rich.console import Console, Group, RenderableType
 from rich.live import Live
 from rich.markup import escape
 from rich.text import Text
@@ -114,9 +114,9 @@ class ProgressReporter:
         """Whether anything is shown."""
         return bool(self._lines)
 
-    def line(self) -> str:
-        """Return all lines as one."""
-        return ": ".join(filter(None, (line() for line in tuple(self._lines))))
+    def line(self, first: int = 0) -> str:
+        """Return all lines as one, from number `first` on."""
+        return ": ".join(filter(None, (line() for line in tuple(self._lines)[first:])))
 
     def note_output(self) -> None:
         """Start the silence anew, since something was said."""
@@ -233,11 +233,15 @@ def say_meanwhile(text: str) -> Iterator[None]:
 
 @contextmanager
 def live_line(
-    console: Console, line: Callable[[], str], share: Callable[[], float]
+    console: Console,
+    line: Callable[[], str],
+    share: Callable[[], float],
+    table: Callable[[], RenderableType] | None = None,
 ) -> Iterator["Live | NotebookBar | None"]:
     """Show a bar, and the text that `line` returns; yields None outside of a terminal or notebook.
 
-    A terminal draws it four times a second, a notebook on `refresh`; `share` returns the finished part.
+    A terminal draws it four times a second, a notebook on `refresh`; `share` returns the finished part, and
+    `table` what a terminal shows in place of the text.
     Elsewhere the text is logged after 10 seconds, and after every 30 in which nothing is said. A display
     inside another adds its text to it.
     """
@@ -245,7 +249,7 @@ def live_line(
         with REPORTER.add(line):
             yield REPORTER.live
         return
-    with REPORTER.add(line), _display(console, share) as REPORTER.live:
+    with REPORTER.add(line), _display(console, share, table) as REPORTER.live:
         try:
             yield REPORTER.live
         finally:
@@ -253,7 +257,9 @@ def live_line(
 
 
 @contextmanager
-def _display(console: Console, share: Callable[[], float]) -> Iterator["Live | NotebookBar | None"]:
+def _display(
+    console: Console, share: Callable[[], float], table: Callable[[], RenderableType] | None
+) -> Iterator["Live | NotebookBar | None"]:
     """Show the lines of the reporter as it suits the console."""
     if _live_displays and _in_notebook():
         bar = NotebookBar(REPORTER.line, share)
@@ -266,8 +272,10 @@ def _display(console: Console, share: Callable[[], float]) -> Iterator["Live | N
         return
 
     def draw() -> Group:
-        done = round(BAR_WIDTH * share())
-        return Group(escape_line(REPORTER.line()), Text("#" * done + "-" * (BAR_WIDTH - done)))
+        width = min(BAR_WIDTH, console.width)
+        done = round(width * share())
+        shown = table() if table else escape_line(REPORTER.line())
+        return Group(shown, Text("#" * done + "-" * (width - done)))
 
     global _live_console
     with Live(get_renderable=draw, console=console, refresh_per_second=4) as live:

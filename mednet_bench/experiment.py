@@ -164,8 +164,6 @@ def compute_run(
         jobs = _count_processes(config, device)
         _check(resolved, waiting)
         resolved.plan.write(folder)  # only now: a refused request keeps the last plan
-        share = f"{len(waiting)} of {len(resolved.plan.cells)}"
-        _LOG.info(f"{share} cells to compute on {device}; records in {folder}/records")
         _log_estimate(PlannedRun(resolved, waiting, device))
         new_rules = rules.for_new_run(waiting, store)
         run.executor.execute_cells(resolved, waiting, new_rules, jobs, device, on_record)
@@ -221,15 +219,17 @@ def _warnings(resolved: ResolvedPlan, waiting: list[PlannedCell], *checks: _Chec
 
 
 def _log_estimate(planned: PlannedRun) -> None:
-    """Log what a run takes; a measurement that fails stops no run."""
+    """Log what a run takes and where its records go; a measurement that fails stops no run."""
+    cells = f"{len(planned.waiting)} of {len(planned.cells)} cells on {planned.device}"
+    records = f"; records in {planned.resolved.request.folder}/records"
     try:
         estimate = planned.estimate()
     except Exception as error:  # such as short memory: the cells say it with their own cure
-        _LOG.info(f"No estimate of the time: {error}")
+        _LOG.info(f"{cells}: no estimate of the time ({error}){records}")
         return
     if estimate:
-        first, *details = run.estimate.describe_estimate(estimate, "Estimate")
-        _LOG.info(first)
+        first, *details = run.estimate.describe_estimate(estimate, cells)
+        _LOG.info(first + records)
         for line in details:
             _LOG.debug(line)
 

@@ -150,7 +150,7 @@ def _grow(axes: Axes, inches: float) -> None:
 
 
 def shorten_name(text: str, width: int) -> str:
-    """Cut the middle out of a long name; for figures only."""
+    """Cut the middle out of a long name."""
     text = clean(" ".join(text.split()))
     return text if len(text) <= width else f"{text[: width - width // 3 - 1]}…{text[-(width // 3) :]}"
 

@@ -52,11 +52,9 @@ def verdict_text(results: ReportInput, width: int | None = None) -> str:
     if not verdicts:
         return ""
     title = JUDGED_METRICS[results.verdict_metric].full_title
-    is_auc = results.verdict_metric == "auc"  # the metric of reports
-    whole = "the report and verdicts.csv have" if is_auc else "`verdicts --format csv` has"
     head = (
         f"verdicts, first init against second: at most 5 % of the calls false (Benjamini-Hochberg), margin "
-        f"{results.margin:g} {title}; {whole} each with its interval and flags"
+        f"{results.margin:g} {title}"
     )
     lines = [textwrap.fill(head, width), ""]
     for made in (False, True):

@@ -18,7 +18,7 @@ def run_command(values: ParsedValues) -> int:
 
 
 def run_and_report(config: RunConfig) -> int:
-    """Compute a run, print its leaderboard and verdicts, and return the exit code."""
+    """Compute a run, print its headline and comparisons, and return the exit code."""
     from ... import api  # late: `--help` needs none of it
 
     results = api.run(config)

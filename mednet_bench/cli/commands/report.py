@@ -38,9 +38,8 @@ def report_command(values: ParsedValues) -> int:
 
 
 def print_results(results: "pages.build.ReportInput", page: Path) -> None:
-    """Print leaderboard and verdicts, and where the report is."""
-    echo(pages.terminal.leaderboard_text(results))
-    echo(pages.terminal.verdict_text(results))
+    """Print the headline and its comparisons, and where the report is."""
+    echo(pages.terminal_summary.summary_text(results))
     echo(one_line(f"report: {page.resolve()}"))
 
 

@@ -115,6 +115,6 @@ def test_a_run_goes_on_where_a_real_disk_was_full(mednet_bench: CommandLine, sma
 
     assert _mount(small_disk, "remount,size=8m") == 0
     ended = mednet_bench.succeed(*command)
-    assert f"{20 - len(kept)} of 20 cells to compute" in ended.stderr
+    assert f"{20 - len(kept)} of 20 cells on cpu" in ended.stderr
     assert len(planned_records(out)) == 20
     assert {path: path.read_bytes() for path in kept} == kept

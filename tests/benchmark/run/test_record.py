@@ -166,7 +166,7 @@ def test_damaged_records_and_predictions_are_computed_again_and_nothing_else_is(
         damage(path)
 
     ended = mednet_bench.succeed("run", *FINISHED, "--out", out)
-    assert f"{len(damages)} of 8 cells to compute" in ended.stderr
+    assert f"{len(damages)} of 8 cells on cpu" in ended.stderr
     after = {record.key: record for record in planned_records(out)}
     again = {path.stem for path in damaged}
     now = states(out)

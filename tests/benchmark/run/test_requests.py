@@ -166,7 +166,7 @@ def test_data_that_are_replaced_after_planning_stop_the_run_and_leave_no_record_
     new = {record.key: record.hashes.data for record in planned_records(tmp_path / "run") if record.task}
     file.write_bytes(old)
     ended = mednet_bench(*command)
-    assert "2 of 4 cells to compute" in ended.stderr
+    assert "2 of 4 cells on cpu" in ended.stderr
     both = {record.key: record.hashes.data for record in RecordStore(tmp_path / "run").read_all()}
     assert len(both) == 6
     assert len({both[key] for key in both.keys() - new.keys()} | set(new.values())) == 3
