@@ -118,9 +118,10 @@ class RunProgress:
 
     def table(self) -> Group:
         """Return the cells by protocol, what is computed now and the last score."""
-        table = Table("cells", box=None, pad_edge=False)
+        table = Table(box=None, pad_edge=False)
+        table.add_column("cells", overflow="fold")
         for title in ("done", "failed", "waiting", "per minute", "time left"):
-            table.add_column(title, justify="right")
+            table.add_column(title, justify="right", overflow="fold")
         rows = [*dict.fromkeys(map(_row_of, self._left))]
         for row in [*rows, *([""] if len(rows) > 1 else [])]:
             table.add_row(Text(one_line(row or "all")), *self._row_cells(row))
