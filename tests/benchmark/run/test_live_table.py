@@ -10,12 +10,12 @@ from rich.console import Console
 from synthetic import Grid, record_of
 
 from mednet_bench.benchmark.run.progress import RunProgress
-from mednet_bench.benchmark.schema.plan import Cell, PlannedCell
+from mednet_bench.benchmark.schema.plan import Cell, PlannedCell, Step
 from mednet_bench.benchmark.schema.records import Record
 from mednet_bench.core.progress import REPORTER
 
 
-def planned(step: str, protocol: str, seed: int) -> PlannedCell:
+def planned(step: Step, protocol: str, seed: int) -> PlannedCell:
     facts = {"task": "breastmnist", "size": 28, "input_size": 64, "arch": "a", "init": "mednet"}
     return PlannedCell(
         cell=Cell(step=step, protocol=protocol, seed=seed, **facts), key=f"{step}{protocol}{seed}"
@@ -69,6 +69,7 @@ def test_a_live_table_fits_and_gives_the_cursor_back_after_ctrl_c(width: int) ->
             progress.note_record(record(CELLS[1], "failed"))
             frame.print(progress.table())
         raise KeyboardInterrupt
+    assert isinstance(shown.file, io.StringIO)
     raw = shown.file.getvalue()
     assert raw.count("\x1b[?25l") == raw.count("\x1b[?25h") == 1 and raw.endswith("\x1b[?25h")
     text = frame.export_text()
@@ -79,7 +80,8 @@ def test_a_live_table_fits_and_gives_the_cursor_back_after_ctrl_c(width: int) ->
 
 def test_without_a_terminal_each_pretraining_is_one_line(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO, "mednet_bench")
-    progress = RunProgress(CELLS, jobs=2, console=Console(file=io.StringIO(), force_terminal=False))
+    file = io.StringIO()
+    progress = RunProgress(CELLS, jobs=2, console=Console(file=file, force_terminal=False))
     with progress.show():
         for line in ("", ": reading source 1 of 2", ": [20/100] loss 0.8"):
             waiting = "waiting for process 7 on it, which computes pretrain mednet (breastmnist) a 64 px"
@@ -89,4 +91,4 @@ def test_without_a_terminal_each_pretraining_is_one_line(caplog: pytest.LogCaptu
         "[0/9] worker 1: pretrain mednet (breastmnist) a 64 px ...",
         "[1/9] pretrain mednet (breastmnist) a 64 px (2 s)",
     ]
-    assert progress.console.file.getvalue() == ""
+    assert file.getvalue() == ""
