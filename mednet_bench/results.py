@@ -11,13 +11,11 @@ from .benchmark.schema.records import Record
 from .experiment import PlannedRun
 from .reports.analysis.load_report_input import load_report_input
 from .reports.analysis.report_input import ReportInput
-from .reports.analysis.verdicts import compute_verdicts
-from .reports.answers.main_answer import main_answer
+from .reports.answers.headline import headline
 from .reports.elements.format import count_noun
-from .reports.elements.section import ReportAnswer
 from .reports.pages.build import write_report
 from .reports.pages.csv_table import leaderboard_csv
-from .reports.pages.overview import headline
+from .reports.pages.overview import describe_scope
 from .reports.pages.verdict_files import verdicts_csv
 
 if TYPE_CHECKING:
@@ -89,27 +87,21 @@ class Results:
         """
         return write_report(self.input, None if path is None else Path(path)).html
 
-    @cached_property
-    def _answer(self) -> ReportAnswer:
-        """The main answer, without the figures of the other sections."""
-        return main_answer(self.input, compute_verdicts(self.input))
-
     @property
-    def _headline(self) -> str:
+    def _scope(self) -> str:
         failed = f" Failed: {count_noun(len(self.failed), 'cell')}, see `failed`." if self.failed else ""
-        return headline(self.input) + failed
+        return describe_scope(self.input) + failed
 
     def __repr__(self) -> str:
         """Return what was compared and the main answer, in at most `MOST_SHOWN` characters."""
         folders = ", ".join(map(str, self.folders))
-        return _shorten(f"Results of {folders}: {self._headline} {self._answer.sentence}")
+        return _shorten(f"Results of {folders}: {headline(self.input).text} {self._scope}")
 
     def _repr_html_(self) -> str:
         """Return the headline and the leaderboard of the primary metric as HTML."""
-        answer = f"<b>{escape(self._answer.question)}</b> {escape(self._answer.sentence)}"
         board = self.leaderboard().query(f"metric == {self.input.primary!r}")
         table = board.to_html(columns=SHOWN_COLUMNS, index=False, float_format="{:.3f}".format)
-        return f"<p>{escape(self._headline)}</p><p>{answer}</p>{table}"
+        return f"<p><b>{escape(headline(self.input).text)}</b></p><p>{escape(self._scope)}</p>{table}"
 
 
 class RunPlan:

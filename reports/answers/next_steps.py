@@ -65,6 +65,12 @@ def next_answer(steps: Sequence[NextStep], verdicts: Sequence[Verdict]) -> Repor
     return ReportAnswer("What should I run next to know more?", sentence, "next-steps")
 
 
+def next_sentence(results: ReportInput, verdicts: Sequence[Verdict]) -> tuple[str, str]:
+    """Return the surest next step and its options of `mednet-bench run`; each may be ""."""
+    step = next(iter(next_steps(results, verdicts)), None)
+    return (f"{step.gain}.", step.options) if step else ("", "")
+
+
 def next_table(steps: Sequence[NextStep]) -> Table:
     """List every step with its options."""
     rows = tuple((step.options or DASH, ". ".join(filter(None, (step.gain, step.more)))) for step in steps)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from ..analysis.labels_saved import LATE, LabelSaving, label_savings
 from ..analysis.report_input import LeaderboardRow, ReportInput
 from .format import TIMES, format_number
-from .pictures import PAPER, InitLook
+from .pictures import PAPER, SMALL, InitLook
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -77,4 +77,4 @@ def draw_arrows(axes: Axes, found: Iterable[LabelArrow], looks: dict[str, InitLo
         middle = math.sqrt(arrow.needed * arrow.labels), arrow.score
         share = f"{format_number(arrow.needed / arrow.labels, '.2g')}{TIMES}"
         box = {"boxstyle": "round,pad=0.15", "facecolor": PAPER, "edgecolor": "none", "alpha": 0.85}
-        axes.annotate(share, middle, ha="center", va="center", fontsize=7.5, color=color, bbox=box)
+        axes.annotate(share, middle, ha="center", va="center", fontsize=SMALL, color=color, bbox=box)

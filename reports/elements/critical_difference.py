@@ -10,7 +10,7 @@ from ..analysis.aggregate import InitRanking
 from ..statistics.influence import _Floats
 from ..statistics.paired import ALPHA
 from .format import GENERATED, NBSP, count_noun, format_number, format_percent, place_label
-from .pictures import INK, InitLook, draw_panel, panel_title, shorten_name
+from .pictures import INK, SMALL, InitLook, draw_panel, panel_title, shorten_name
 from .section import FigurePanel
 
 if TYPE_CHECKING:
@@ -105,7 +105,7 @@ def _scale(axes: Axes, inits: int, critical: float) -> None:
     axes.set_ylim(top=3.4)
     axes.errorbar(1 + critical / 2, 2.1, xerr=critical / 2, color=INK, linewidth=1.2, capsize=3, capthick=1.2)
     name = f"CD = {format_number(critical, '.2f')}"
-    axes.annotate(name, (1 + critical, 2.1), (6, 0), textcoords="offset points", va="center", fontsize=8)
+    axes.annotate(name, (1 + critical, 2.1), (6, 0), textcoords="offset points", va="center", fontsize=SMALL)
 
 
 def _network(ranking: InitRanking) -> str:

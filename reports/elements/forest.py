@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from ..analysis.report_input import ReportInput
 from ..analysis.verdicts import Verdict
 from .format import GENERATED, format_percent, place_label
-from .pictures import INK, draw_panel, panel_title, report_style, shorten_name
+from .pictures import INK, SMALL, draw_panel, panel_title, report_style, shorten_name
 from .section import Figure, FigurePanel
 from .verdict_format import Pair, by_pair, difference_text, pair_name, range_with_noun
 from .verdict_style import LOOKS, draw_marker, marker_keys
@@ -22,7 +22,7 @@ FOREST_ROWS = 400
 """Comparisons drawn in one report; the table has all."""
 FOREST_LINES = 44
 """Lines of one panel, so that it fits on a screen."""
-WIDTH, LEFT, RIGHT, LINE, ABOVE, BELOW = 330, 54, 66, 15, 34, 38
+WIDTH, LEFT, RIGHT, LINE, ABOVE, BELOW = 330, 54, 68, 16, 34, 38
 """CSS pixels: panel width, margins left and right, line height, margins above and below."""
 SHORT_PAIR = 20
 """Characters of two names that fit below the axis beside the words."""
@@ -161,20 +161,20 @@ def _heading(axes: Axes, task: str, rows: Sequence[Verdict], made: bool, y: int)
     images = range_with_noun((row.n_test for row in rows), "test image")
     n = f"{images}, {range_with_noun((len(row.seeds) for row in rows), 'seed')}"
     write = {"xycoords": ("axes fraction", "data"), "textcoords": "offset points", "va": "center"}
-    axes.annotate(shorten_name(task, 24), (0, y), (-LEFT * 0.72, 0), weight="bold", fontsize=8, **write)
-    axes.annotate(n, (1, y), (RIGHT * 0.72, 0), ha="right", fontsize=7, alpha=0.75, **write)
+    axes.annotate(shorten_name(task, 24), (0, y), (-LEFT * 0.72, 0), weight="bold", fontsize=SMALL, **write)
+    axes.annotate(n, (1, y), (RIGHT * 0.72, 0), ha="right", fontsize=SMALL, alpha=0.75, **write)
     if not made:
         return y + 1
-    axes.annotate(GENERATED, (0, y + 1), (-LEFT * 0.72, 0), fontsize=7, style="italic", **write)
+    axes.annotate(GENERATED, (0, y + 1), (-LEFT * 0.72, 0), fontsize=SMALL, style="italic", **write)
     return y + 2
 
 
 def _row(axes: Axes, verdict: Verdict, y: int, scale: tuple[float, float]) -> None:
     look = LOOKS[verdict.verdict]
     write = {"xycoords": ("axes fraction", "data"), "textcoords": "offset points", "va": "center"}
-    axes.annotate(format_percent(verdict.a.fraction), (0, y), (-6, 0), ha="right", fontsize=7.5, **write)
+    axes.annotate(format_percent(verdict.a.fraction), (0, y), (-6, 0), ha="right", fontsize=SMALL, **write)
     name = verdict.barred.name if verdict.barred else verdict.verdict
-    axes.annotate(name, (1, y), (6, 0), fontsize=7.5, **write)
+    axes.annotate(name, (1, y), (6, 0), fontsize=SMALL, **write)
     if math.isnan(verdict.difference):
         return
     low, high = verdict.interval

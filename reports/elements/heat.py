@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ..statistics.influence import _Floats
-from .pictures import PAPER
+from .pictures import PAPER, SMALL
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -16,7 +16,7 @@ LEAST_SCALE = 0.05
 """Smallest color scale, so that noise does not look like a finding."""
 
 
-def draw_heat(axes: Axes, values: _Floats, texts: np.ndarray, scale: float, fontsize: float = 8) -> None:
+def draw_heat(axes: Axes, values: _Floats, texts: np.ndarray, scale: float, fontsize: float = SMALL) -> None:
     """Color a grid of differences: blue above 0, orange below, blank for NaN.
 
     Args:

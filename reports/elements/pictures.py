@@ -20,8 +20,10 @@ if TYPE_CHECKING:
 
 # Placeholders for the neutral colors, which the page sets by its theme.
 INK, PAPER = "#0a0b0c", "#fcfdfe"
-NOTE_LINE = 10
+NOTE_LINE = 11
 """Points from one line of a note to the next."""
+SMALL = 8.3
+"""Points of the smallest text, 11 CSS pixels."""
 PX = 1 / 96
 """Inches per CSS pixel."""
 
@@ -71,14 +73,14 @@ def report_style() -> Iterator[None]:
         "axes.titlesize": 9.5,
         "axes.titleweight": "bold",
         "axes.titlelocation": "left",
-        "axes.labelsize": 8,
+        "axes.labelsize": 8.5,
         "axes.linewidth": 0.7,
         "axes.grid": True,
         "axes.axisbelow": True,
         "grid.linewidth": 0.5,
         "grid.alpha": 0.16,
-        "xtick.labelsize": 7.5,
-        "ytick.labelsize": 7.5,
+        "xtick.labelsize": SMALL,
+        "ytick.labelsize": SMALL,
         "xtick.major.width": 0.6,
         "ytick.major.width": 0.6,
         "lines.linewidth": 1.7,
@@ -134,7 +136,7 @@ def panel_title(axes: Axes, text: str, note: str = "", width: int = 46) -> None:
     above = 6 + NOTE_LINE * (note.count("\n") + 1) if note else 6
     axes.set_title(shorten_name(text, width), y=1, pad=above)  # without y, matplotlib measures every label
     if note:
-        style = {"textcoords": "offset points", "fontsize": 7, "style": "italic"}
+        style = {"textcoords": "offset points", "fontsize": SMALL, "style": "italic"}
         axes.annotate(note, (0, 1), (0, 5), "axes fraction", **style)
 
 

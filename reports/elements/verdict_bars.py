@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from .pictures import draw_panel, report_style, shorten_name
+from .pictures import SMALL, draw_panel, report_style, shorten_name
 from .section import Figure
 from .verdict_style import LOOKS, bar_keys, draw_bar
 
@@ -36,7 +36,7 @@ def draw_verdict_bars(name: str, caption: str, lines: Mapping[str, Mapping[str, 
             _bar(axes, y, counts)
         axes.set(xlim=(0, 1), ylim=(len(shown) - 0.5, -0.5))
         axes.set_yticks(range(len(shown)), [shorten_name(line, 34) for line in shown])
-        axes.tick_params(axis="y", length=0, labelsize=8)
+        axes.tick_params(axis="y", length=0, labelsize=SMALL)
         axes.set_xticks([])
         axes.grid(visible=False)
         axes.spines[:].set_visible(False)
@@ -60,5 +60,5 @@ def _bar(axes: Axes, y: int, counts: Mapping[str, int]) -> None:
     numbers = " ".join(f"{look.glyph}{counts[verdict]}" for verdict, look in LOOKS.items())
     axes.annotate(
         numbers, (1, y), (6, 0), xycoords=("axes fraction", "data"), textcoords="offset points", va="center",
-        fontsize=8,
+        fontsize=SMALL,
     )  # fmt: skip

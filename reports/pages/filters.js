@@ -1,8 +1,8 @@
 // Filters: a row or picture with marks of a chosen facet is hidden unless one is chosen; without marks it stays.
 const bar = document.getElementById("filters");
 const boxes = [...bar.querySelectorAll("input[type=checkbox]")];
-const marked = [...document.querySelectorAll("[data-marks]")];
-const rows = marked.filter((item) => item.tagName === "TR");
+const marked = []; // rows and pictures of the sections that are unpacked
+const rows = [];
 
 /** The ticked boxes by facet. */
 function ticked() {
@@ -30,6 +30,7 @@ function filter() {
   for (const table of original.keys()) group(table);
   fold(chosen.size > 0);
   report(chosen);
+  drawBoard();
 }
 
 function fits(marks, wanted) {
@@ -65,7 +66,7 @@ function report(chosen) {
     return `${title}: ${ticks.map((box) => box.parentElement.textContent.trim()).join(", ")}`;
   });
   const counted = `${left.toLocaleString("en")} of ${rows.length.toLocaleString("en")} rows`;
-  document.getElementById("shown").textContent = names.length ? `Showing ${counted}` : `All ${counted.split(" of ")[1]}`;
+  document.getElementById("shown").textContent = names.length ? `Showing ${counted}` : "";
   document.getElementById("filtered").hidden = names.length === 0;
   document.getElementById("chosen").textContent = names.join("; ");
   for (const facet of bar.querySelectorAll("details")) {

@@ -1,6 +1,7 @@
 """The report as one self-contained HTML file."""
 
 import base64
+import gzip
 import hashlib
 import itertools
 import re
@@ -18,8 +19,11 @@ from ..elements.section import Datum, Figure, FigurePanel, Table, TableColumn
 from .facets import FacetMarks, row_facts, single_facts
 from .overview import ReportPage
 
-SCRIPTS = ("address.js", "tables.js", "filters.js", "page.js")
+SCRIPTS = ("address.js", "downloads.js", "tables.js", "filters.js", "explorer.js", "page.js")
 """Concatenated in this order, since each needs those before it."""
+PACK_ABOVE = 2_000_000
+"""Characters of a page whose sections are packed: a browser unpacks each when it is scrolled to."""
+SECTION_BODY = re.compile(r'(<section id="[^"]+"[^>]*>\n<h2[^\n]*</h2>\n)(.*?)(</section>)', re.DOTALL)
 
 
 @dataclass(frozen=True)
@@ -57,14 +61,22 @@ def render_html(page: ReportPage) -> str:
     script = "".join(map(_resource, SCRIPTS))
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
     template = environment.from_string(_resource("template.html"))
-    return template.render(
+    text = template.render(
         page=page,
         style=Markup(_resource("style.css")),
         script=Markup(script),
+        data=Markup(page.data),
         # With this policy a browser runs only this script and loads nothing, whatever a name contains.
         policy="default-src 'none'; base-uri 'none'; form-action 'none'; style-src 'unsafe-inline'; "
         f"img-src data:; script-src 'sha256-{digest}'",
     )
+    return SECTION_BODY.sub(_pack, text) if len(text) > PACK_ABOVE else text
+
+
+def _pack(section: re.Match[str]) -> str:
+    """Compress the body of a section."""
+    packed = base64.b64encode(gzip.compress(section[2].encode(), mtime=0)).decode()
+    return f'{section[1]}<script type="text/plain" class="packed">{packed}</script>{section[3]}'
 
 
 def _resource(name: str) -> str:

@@ -17,14 +17,19 @@ GAP = 14
 def render_markdown(page: ReportPage) -> tuple[str, dict[str, bytes]]:
     """Render `page` as text and the figures for `figures/`: file name -> SVG."""
     drawings: dict[str, bytes] = {}
-    lines = [f"# {escape_markdown(page.title)}", "", escape_markdown(page.headline), ""]
+    lines = [f"# {escape_markdown(page.headline)}", ""]
+    for paragraph in filter(None, (page.sureness, page.recommendation, " ".join(page.next_step), page.scope)):
+        lines += [escape_markdown(paragraph), ""]
     counts = ", ".join(f"**{number:,}** {escape_markdown(what)}" for number, what, _ in page.tally)
     lines += [f"{counts}.", ""]
-    for notice in page.notices:
-        lines += [f"> **Note:** {escape_markdown(notice)}", ""]
+    for doubt in page.doubts:
+        lines += [f"> **Note:** {escape_markdown(doubt)}", ""]
     titles = {anchor: content.title for anchor, content in page.sections}
     for answer in page.answers:
         lines += _answer(answer, titles[answer.see], drawings)
+    lines += ["## How to read this", ""]
+    for paragraph in page.how:
+        lines += [escape_markdown(paragraph), ""]
     for _, content in page.sections:
         lines += _section(content, drawings)
     return "\n".join(lines).rstrip() + "\n", drawings

@@ -7,10 +7,15 @@ from dataclasses import dataclass, replace
 from ...core.progress import track_each
 from ..analysis.flags import leaks
 from ..analysis.report_input import ReportInput
+from ..analysis.verdicts import compute_verdicts
 from ..answers import ANSWER_ORDER
+from ..answers.headline import doubts, headline, recommendation, sureness
+from ..answers.how_to_read import how_to_read
+from ..answers.next_steps import next_sentence
 from ..elements.format import GENERATED, TIMES, count_noun, format_percent
 from ..elements.section import SECTIONS, ReportAnswer, ReportSection, SectionContent, SectionPart
 from ..sections import SECTION_ORDER
+from .explorer import explorer_data
 from .facets import FilterFacet, list_facets
 
 MOST_LEAKS = 5
@@ -22,8 +27,15 @@ class ReportPage:
     """A whole report as plain data, the same for every renderer.
 
     Attributes:
+        headline: the answer in at most 20 words.
+        sureness: what the interval of the headline is over, seeds and open comparisons.
+        recommendation: the init with the best balance of verdicts.
+        doubts: warnings to read before any number, the worst first.
+        next_step: what to run next, and its options of `mednet-bench run`.
+        how: paragraphs that explain the terms of the verdicts.
+        scope: what was compared.
+        data: scores and verdicts for the script of the page, see `explorer_data`.
         tally: (number, what it counts, tone); tone is "good", "bad" or "open".
-        notices: warnings to read before any number.
         answers: answers of all sections, in order; `see` is the anchor of an existing section.
         sections: (anchor, content) in page order.
         facets: filters of the page.
@@ -33,8 +45,14 @@ class ReportPage:
 
     title: str
     headline: str
+    sureness: str
+    recommendation: str
+    doubts: tuple[str, ...]
+    next_step: tuple[str, str]
+    how: tuple[str, ...]
+    scope: str
+    data: str
     tally: tuple[tuple[int, str, str], ...]
-    notices: tuple[str, ...]
     answers: tuple[ReportAnswer, ...]
     sections: tuple[tuple[str, SectionContent], ...]
     facets: tuple[FilterFacet, ...]
@@ -47,11 +65,18 @@ def build_page(results: ReportInput) -> ReportPage:
     names = sorted(SECTIONS, key=lambda name: _place(name, SECTION_ORDER))
     found = ((name, _content(name, SECTIONS[name], results)) for name in track_each("section", names))
     sections = [(name, content) for name, content in found if content]
+    answer = headline(results)
     return ReportPage(
         title="mednet-bench report",
-        headline=headline(results),
+        headline=answer.text,
+        sureness=sureness(results, answer),
+        recommendation=recommendation(results),
+        doubts=tuple(doubts(results, notices(results))),
+        next_step=next_sentence(results, compute_verdicts(results)),
+        how=how_to_read(results),
+        scope=describe_scope(results),
+        data=explorer_data(results),
         tally=count_cells(results),
-        notices=notices(results),
         answers=collect_answers(sections),
         sections=tuple(sections),
         facets=list_facets(results),
@@ -99,7 +124,7 @@ def collect_answers(sections: Sequence[tuple[str, SectionContent]]) -> tuple[Rep
     return tuple(sorted(found, key=lambda answer: (_place(answer.name, ANSWER_ORDER), answer.question)))
 
 
-def headline(results: ReportInput) -> str:
+def describe_scope(results: ReportInput) -> str:
     """Write in one line what was compared."""
     rows = results.rows
     if not rows:

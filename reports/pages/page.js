@@ -3,9 +3,51 @@ const root = document.documentElement;
 const themes = document.getElementById("theme");
 const darkScreen = window.matchMedia("(prefers-color-scheme: dark)");
 
-/** Set the page to an address. */
-function show({ anchor, chosen }) {
+/** Make the blocks of a section work; a packed one, of a very long report, is unpacked first. */
+async function openSection(section) {
+  const packed = section.querySelector("script.packed");
+  if (packed) {
+    const bytes = Uint8Array.from(atob(packed.textContent), (letter) => letter.charCodeAt(0));
+    const text = await new Response(new Blob([bytes]).stream().pipeThrough(new DecompressionStream("gzip"))).text();
+    if (!packed.isConnected) return; // unpacked meanwhile
+    packed.outerHTML = text;
+  }
+  if (section.dataset.open) return;
+  section.dataset.open = "true";
+  section.style.minHeight = "";
+  for (const table of section.querySelectorAll("table")) registerTable(table);
+  for (const block of section.querySelectorAll("table, figure")) addTools(block);
+  reachPanels(section);
+  const found = [...section.querySelectorAll("[data-marks]")];
+  marked.push(...found);
+  rows.push(...found.filter((item) => item.tagName === "TR"));
+}
+
+/** Let the keyboard scroll pictures that are wider than their place. */
+function reachPanels(part) {
+  for (const panels of part.querySelectorAll(".panels")) {
+    if (panels.scrollWidth > panels.clientWidth || panels.scrollHeight > panels.clientHeight) panels.tabIndex = 0;
+  }
+}
+
+const sections = [...document.querySelectorAll("main > section")];
+const near = new IntersectionObserver((entries) => {
+  for (const { isIntersecting, target } of entries) {
+    if (!isIntersecting) continue;
+    near.unobserve(target);
+    openSection(target).then(() => {
+      filter();
+      sortAs(parsed(location.hash).chosen.get("sort") ?? []);
+    });
+  }
+}, { rootMargin: "600px" });
+
+/** Set the page to an address; sections that it names are unpacked first. */
+async function show({ anchor, chosen }) {
+  const named = [anchor, ...(chosen.get("sort") ?? [])].map((name) => document.getElementById(name.replace(/-\d+:.*$/, "")));
+  await Promise.all(sections.filter((section) => named.some((one) => section === one || section.contains(one))).map(openSection));
   tick(chosen);
+  setViews(chosen);
   filter();
   sortAs(chosen.get("sort") ?? []);
   dress(["light", "dark"].find((theme) => chosen.get("theme")?.includes(theme)) ?? "");
@@ -16,6 +58,7 @@ function show({ anchor, chosen }) {
 function remember() {
   const { anchor } = parsed(location.hash);
   const chosen = new Map([...ticked()].map(([name, ticks]) => [name, ticks.map((box) => box.value)]));
+  for (const [name, values] of viewState()) chosen.set(name, values);
   chosen.set("sort", orders());
   chosen.set("theme", root.dataset.theme ? [root.dataset.theme] : []);
   history.replaceState(null, "", composed(anchor, chosen));
@@ -38,6 +81,7 @@ bar.addEventListener("change", () => {
 });
 document.getElementById("reset").addEventListener("click", () => {
   tick(new Map());
+  setViews(new Map());
   sortAs([]);
   filter();
   remember();
@@ -80,15 +124,13 @@ window.addEventListener("hashchange", () => {
   else show(address);
 });
 
-// Folded blocks are opened for printing, lists of records are not.
-const opened = [];
-window.addEventListener("beforeprint", () => {
-  opened.push(...document.querySelectorAll("details.block:not([open])"));
-  for (const folded of opened) folded.open = true;
-});
-window.addEventListener("afterprint", () => {
-  for (const folded of opened.splice(0)) folded.open = false;
-});
-
 bar.hidden = false;
+if (data) addTools(document.getElementById("plot"));
+reachPanels(document);
+for (const section of sections) {
+  if (section.querySelector("script.packed")) {
+    section.style.minHeight = "30rem";
+    near.observe(section);
+  } else openSection(section);
+}
 show(parsed(location.hash));

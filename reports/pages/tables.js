@@ -2,8 +2,14 @@
 const original = new Map(); // table -> its rows as the report orders them
 const sorted = new Map(); // table -> { place, down }
 
-for (const table of document.querySelectorAll("table")) {
+/** Make the tables of a section sortable, and name the column of each entry for narrow screens. */
+function registerTable(table) {
   original.set(table, [...table.tBodies[0].rows]);
+  const titles = [...table.tHead.rows[0].cells].map((head) => head.textContent.trim());
+  const style = document.createElement("style");
+  style.textContent = `@media screen and (max-width: 78rem) {${titles.map((title, place) =>
+    `#${CSS.escape(table.id)} td:nth-child(${place + 1})::before { content: ${JSON.stringify(title)} ": "; }`).join("\n")}}`;
+  table.before(style);
   [...table.tHead.rows[0].cells].forEach((head, place) => {
     const button = document.createElement("button");
     button.type = "button";

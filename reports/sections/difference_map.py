@@ -24,7 +24,7 @@ from ..elements.format import (
     varying_columns,
 )
 from ..elements.heat import LEAST_SCALE, draw_heat
-from ..elements.pictures import PAPER, draw_panel, report_style, shorten_name
+from ..elements.pictures import PAPER, SMALL, draw_panel, report_style, shorten_name
 from ..elements.section import (
     SECTIONS,
     Datum,
@@ -108,12 +108,10 @@ def _panel(results: ReportInput, items: Sequence[PairedRows], scale: float) -> F
     marked = {task: f" ({GENERATED})" if results.generated(task) else "" for task in tasks}
 
     def paint(axes: Axes) -> None:
-        draw_heat(axes, grid, texts, scale, fontsize=7.5)
+        draw_heat(axes, grid, texts, scale, fontsize=SMALL)
         axes.xaxis.tick_top()
         names = [shorten_name(task, 30) + (f"\n{GENERATED}" if marked[task] else "") for task in tasks]
         axes.set_yticks([row + 0.5 for row in range(len(tasks))], names, rotation=0)
-        for label, task in zip(axes.get_yticklabels(), tasks, strict=True):
-            label.set_fontsize(6.5 if marked[task] else 8)
         names = [shorten_name(name, 18) for _, name in columns]
         axes.set_xticks(np.arange(len(columns)) + 0.5, names, rotation=30, ha="left", rotation_mode="anchor")
         _group(axes, [fraction for fraction, _ in columns])
@@ -143,7 +141,8 @@ def _group(axes: Axes, fractions: Sequence[float]) -> None:
         name = f"{format_percent(fraction)} of labels" if size > 1 else format_percent(fraction)
         axes.annotate(
             name, (first + size / 2, 0), (0, -6),
-            xycoords=("data", "axes fraction"), textcoords="offset points", ha="center", va="top", fontsize=8,
+            xycoords=("data", "axes fraction"), textcoords="offset points", ha="center", va="top",
+            fontsize=SMALL,
         )  # fmt: skip
         if first:
             axes.axvline(first, color=PAPER, linewidth=5)

@@ -9,7 +9,15 @@ from typing import TYPE_CHECKING
 from ..analysis.report_input import LeaderboardRow, ReportInput
 from ..elements.arrows import LabelArrow, draw_arrows, label_arrows
 from ..elements.format import GENERATED, count_noun, format_number, format_percent, place_label, primary_title
-from ..elements.pictures import InitLook, draw_panel, legend_swatch, looks_of, panel_title, report_style
+from ..elements.pictures import (
+    SMALL,
+    InitLook,
+    draw_panel,
+    legend_swatch,
+    looks_of,
+    panel_title,
+    report_style,
+)
 from ..elements.section import SECTIONS, Figure, FigurePanel, SectionContent, SectionPart
 
 if TYPE_CHECKING:
@@ -125,9 +133,8 @@ def _task_panel(
     scores = (f"{init}: {_scores_text(line, results.primary)}" for (init, _), line in lines.items())
     named = f"{task} ({note})" if note else task
     alt = f"{primary_title(results)} over labels on {named}. {'; '.join(scores)}.{_arrows_text(pointing)}"
-    crowded = len({row.fraction for row in rows}) > 4
     facts = {"task": task, "protocol": rows[0].protocol}
-    return draw_panel(paint, 440 if crowded else 330, 230, alt, facts=facts)
+    return draw_panel(paint, 330, 230, alt, facts=facts)
 
 
 def _scores_text(line: Sequence[LeaderboardRow], primary: str) -> str:
@@ -158,12 +165,20 @@ def _line(axes: Axes, line: Sequence[LeaderboardRow], primary: str, look: InitLo
     axes.fill_between(x, low, high, color=look.color, alpha=0.18, lw=0)
     if variant:
         at = (x[0], means[0])
-        axes.annotate(variant, at, (4, 4), textcoords="offset points", fontsize=6, color=look.color)
+        axes.annotate(variant, at, (4, 4), textcoords="offset points", fontsize=SMALL, color=look.color)
 
 
 def _labels(row: LeaderboardRow) -> float:
     """Return the number of labeled training images; the fraction in percent if unknown."""
     return row.n_train if row.n_train > 0 else row.fraction * 100
+
+
+def _spread(ticks: dict[float, float], most: int = 5) -> dict[float, float]:
+    """Keep the ends and every other tick until their texts fit side by side."""
+    while len(ticks) > most:
+        kept = [*list(ticks)[:-1:2], list(ticks)[-1]]
+        ticks = {fraction: ticks[fraction] for fraction in kept}
+    return ticks
 
 
 def _label_axis(axes: Axes, rows: Sequence[LeaderboardRow]) -> None:
@@ -172,11 +187,10 @@ def _label_axis(axes: Axes, rows: Sequence[LeaderboardRow]) -> None:
     counted = all(row.n_train > 0 for row in rows)
     axes.set_xscale("log")
     axes.set_xticks([], minor=True)
+    ticks = _spread(ticks)
     names = [
         f"{labels:,.0f}\n{format_percent(fraction)}" if counted else format_percent(fraction)
         for fraction, labels in ticks.items()
     ]
     axes.set_xticks(list(ticks.values()), names)
     axes.margins(x=0.06)
-    if len(ticks) > 4:
-        axes.tick_params(axis="x", labelsize=7)

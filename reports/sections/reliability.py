@@ -14,7 +14,16 @@ from ...benchmark.training.metrics import ECE_BINS
 from ..analysis.influence_input import read_predictions
 from ..analysis.report_input import LeaderboardRow, ReportInput
 from ..elements.format import GENERATED, count_noun, format_labels, format_number, place_label
-from ..elements.pictures import INK, InitLook, draw_panel, legend_swatch, looks_of, panel_title, report_style
+from ..elements.pictures import (
+    INK,
+    SMALL,
+    InitLook,
+    draw_panel,
+    legend_swatch,
+    looks_of,
+    panel_title,
+    report_style,
+)
 from ..elements.section import SECTIONS, Figure, FigurePanel, SectionContent, SectionPart
 from ..statistics.influence import _Floats
 
@@ -136,7 +145,7 @@ def _panel(
                 curve.confidence, curve.correct, color=look.color, marker=look.marker, linestyle=look.dash,
                 markersize=3.2, linewidth=1.2, label=label,
             )  # fmt: skip
-        axes.legend(loc="lower right", fontsize=6.5, frameon=False, handlelength=2.4, labelspacing=0.25)
+        axes.legend(loc="lower right", fontsize=SMALL, frameon=False, handlelength=2.4, labelspacing=0.25)
         axes.set_xlabel("confidence")
         axes.set_ylim(top=1.02)
         panel_title(axes, row.task, f"{n}\n{made}" if made else n, width=25)

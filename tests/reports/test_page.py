@@ -92,12 +92,12 @@ def test_what_nobody_can_filter_by_leaves_a_row_in_every_view():
 
 def test_the_answers_are_above_the_evidence_and_link_to_it(built: BuiltReport):
     content = built.html.read_text()
-    cards = re.findall(r'<article class="card">.*?</article>', content, flags=re.S)
-    assert len(cards) >= 2 and content.index("<article") < content.index('<section id="leaderboard"')
-    for card in cards:
-        link = re.search(r'<a href="#([\w-]+)"', card)
+    drawers = re.findall(r'<details class="answer">.*?</details>', content, flags=re.S)
+    assert len(drawers) >= 2 and content.index('class="answer"') < content.index('<section id="leaderboard"')
+    for drawer in drawers:
+        link = re.search(r'<a href="#([\w-]+)"', drawer)
         assert link and f'<section id="{link[1]}"' in content
-    questions = re.findall(r"<article.*?<h3>(.*?)</h3>", content, flags=re.S)
+    questions = re.findall(r'class="answer"><summary>(.*?)</summary>', content, flags=re.S)
     markdown = built.markdown.read_text()
     places = [markdown.index(f"## {question}") for question in questions]
     assert places == sorted(places) and places[-1] < markdown.index("## Leaderboard")

@@ -1,0 +1,68 @@
+// Tables as CSV, pictures as SVG or PNG: made in the page, nothing is sent.
+function save(name, content, type) {
+  const link = document.createElement("a");
+  link.download = name;
+  link.href = URL.createObjectURL(content instanceof Blob ? content : new Blob([content], { type }));
+  link.click();
+  setTimeout(() => URL.revokeObjectURL(link.href), 1000);
+}
+
+/** Save the visible rows of a table; numbers in full precision, small print in a column of its own. */
+function saveTable(table) {
+  const rows = [...table.rows].filter((row) => !row.hidden && !row.matches(".explain"));
+  const quoted = (text) => `"${text.replaceAll('"', '""').replace(/^([=+@\t-])(?![\d.])/, "'$1")}"`;
+  const cells = (row) => [...row.cells].flatMap((cell) => {
+    const notes = [...cell.querySelectorAll("small, .sd")].map((note) => note.textContent.trim()).join(" ");
+    const text = [...cell.childNodes].filter((part) => !part.matches?.("small, .sd")).map((part) => part.textContent).join(" ").trim();
+    return [cell.dataset.value ?? text.replace("−", "-"), row.parentElement.tagName === "THEAD" ? `${text}, note` : notes];
+  });
+  const lines = rows.map((row) => cells(row).map(quoted).join(","));
+  save(`${table.id}.csv`, lines.join("\r\n") + "\r\n", "text/csv");
+}
+
+/** Save the visible panels of a figure as they lie on the screen. */
+function savePicture(figure, png) {
+  const box = figure.getBoundingClientRect();
+  const style = getComputedStyle(figure);
+  const paper = getComputedStyle(document.documentElement).getPropertyValue("--paper") && getComputedStyle(figure.closest("section, main")).backgroundColor;
+  const panels = [...figure.querySelectorAll(".panel svg, .drawing svg")].filter((svg) => svg.checkVisibility());
+  const parts = panels.map((svg) => {
+    const place = svg.getBoundingClientRect(), copy = svg.cloneNode(true);
+    inlined(svg, copy);
+    for (const [name, value] of Object.entries({ x: place.left - box.left, y: place.top - box.top, width: place.width, height: place.height })) copy.setAttribute(name, value);
+    return new XMLSerializer().serializeToString(copy);
+  });
+  const [width, height] = [Math.ceil(box.width), Math.ceil(box.height)];
+  const ground = paper === "rgba(0, 0, 0, 0)" ? getComputedStyle(document.body).backgroundColor : paper;
+  const whole = `<svg xmlns="http://www.w3.org/2000/svg" width="${width}" height="${height}" viewBox="0 0 ${width} ${height}" color="${style.color}" style="--paper: ${ground}" font-family="sans-serif"><rect width="100%" height="100%" fill="${ground}"/>${parts.join("")}</svg>`;
+  const name = figure.id || "plot";
+  if (!png) return save(`${name}.svg`, whole, "image/svg+xml");
+  const picture = new Image();
+  picture.onload = () => {
+    const canvas = Object.assign(document.createElement("canvas"), { width: 2 * width, height: 2 * height });
+    canvas.getContext("2d").drawImage(picture, 0, 0, canvas.width, canvas.height);
+    canvas.toBlob((blob) => save(`${name}.png`, blob));
+  };
+  picture.src = `data:image/svg+xml,${encodeURIComponent(whole)}`;
+}
+
+/** Copy what the page's style sheet says of the top plot, which a file of its own lacks. */
+function inlined(from, to) {
+  [...from.querySelectorAll("text, line.grid, line.zero, rect.margin")].forEach((part, place) => {
+    const style = getComputedStyle(part), copy = to.querySelectorAll("text, line.grid, line.zero, rect.margin")[place];
+    for (const name of ["fill", "stroke", "opacity", "font-size", "font-weight"]) if (part.className.baseVal || from.closest(".drawing")) copy.style[name] = style.getPropertyValue(name);
+  });
+}
+
+/** Add the buttons below a table or a figure. */
+function addTools(block) {
+  const tools = Object.assign(document.createElement("div"), { className: "tools" });
+  const kinds = block.tagName === "TABLE" ? { CSV: () => saveTable(block) } : { SVG: () => savePicture(block), PNG: () => savePicture(block, true) };
+  for (const [textContent, action] of Object.entries(kinds)) {
+    const button = Object.assign(document.createElement("button"), { type: "button", textContent });
+    button.addEventListener("click", action);
+    tools.append(button);
+  }
+  if (block.tagName === "TABLE") block.after(tools);
+  else block.append(tools);
+}

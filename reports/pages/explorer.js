@@ -1,0 +1,401 @@
+// The top of the page: scores, differences and verdicts of two inits, drawn from the data in the page.
+const data = JSON.parse(document.getElementById("data")?.textContent || "null");
+const TASK = 0, ARCH = 1, PROTOCOL = 2, LABELS = 3, INIT = 4, TRAIN = 5, VAL = 6, SEEDS = 7, SCORES = 8, KEYS = 9;
+const MOST_PANELS = 40;
+const SVG = "http://www.w3.org/2000/svg";
+const views = [...document.querySelectorAll("#views select")];
+const view = Object.fromEntries(views.map((select) => [select.id, select]));
+const tip = document.getElementById("tip");
+const signed = (value) => (value === null ? "–" : (value < 0 ? "−" : "+") + Math.abs(value).toFixed(3));
+const plain = (value) => (value === null || value === undefined ? "–" : value.toFixed(3).replace("-", "−"));
+const share = (place) => data.labels[place][1];
+
+/** Make an element; attributes starting with "on" are listeners, children are texts or elements. */
+function element(name, attributes = {}, ...children) {
+  const drawn = ["svg", "g", "path", "rect", "line", "text", "circle", "polygon"].includes(name);
+  const made = drawn ? document.createElementNS(SVG, name) : document.createElement(name);
+  for (const [key, value] of Object.entries(attributes)) {
+    if (key.startsWith("on")) made.addEventListener(key.slice(2), value);
+    else if (value !== null) made.setAttribute(key, value);
+  }
+  made.append(...children);
+  return made;
+}
+
+const chosenOf = (facet) => new Set(boxes.filter((box) => box.name === facet && box.checked).map((box) => box.value));
+const taskOf = (row) => data.task[row[TASK]];
+
+/** Rows of the chosen network and protocol whose task the filters leave. */
+function shownRows() {
+  const tasks = chosenOf("task"), modalities = chosenOf("modality");
+  const kept = (name) => {
+    const bare = name.split(" (")[0];
+    return (!tasks.size || tasks.has(bare)) && (!modalities.size || modalities.has(data.modalities[bare]));
+  };
+  return data.rows.filter(
+    (row) => row[ARCH] === Number(view.network.value) && row[PROTOCOL] === Number(view.protocol.value) && kept(taskOf(row)),
+  );
+}
+
+/** Pairs of rows of the two chosen inits, the most labels first within a task. */
+function comparisons() {
+  const [a, b] = [view.first, view.second].map((select) => data.inits[select.value].name);
+  const label = view.labels.value;
+  const places = new Map();
+  for (const row of shownRows()) {
+    if (label !== "all" && row[LABELS] !== Number(label)) continue;
+    const init = data.inits[row[INIT]].name;
+    const key = `${row[TASK]} ${row[LABELS]}`;
+    if (init === a || init === b) places.set(key, { ...places.get(key), [init === a ? "a" : "b"]: row });
+  }
+  const found = [...places.values()].filter((pair) => pair.a && pair.b).map(judged);
+  return found.sort((x, y) => x.a[TASK] - y.a[TASK] || data.labels[y.a[LABELS]][0] - data.labels[x.a[LABELS]][0]);
+}
+
+/** Add difference, interval and verdict, seen from the first init. */
+function judged(pair) {
+  const metric = Number(view.metric.value);
+  const list = verdictsBy.get(data.metrics[metric].name);
+  const [ours, theirs] = [pair.a, pair.b].map((row) => data.rows.indexOf(row));
+  const same = list?.get(`${ours} ${theirs}`), swapped = list?.get(`${theirs} ${ours}`);
+  const scores = [pair.a, pair.b].map((row) => row[SCORES][metric]);
+  if (same) return { ...pair, scores, difference: same[2], ends: [same[3], same[4]], verdict: same[5], facts: same };
+  if (swapped) {
+    const [, , difference, low, high, verdict] = swapped;
+    const flipped = { better: "worse", worse: "better" }[verdict] ?? verdict;
+    const minus = (value) => (value === null ? null : -value);
+    return { ...pair, scores, difference: minus(difference), ends: [minus(high), minus(low)], verdict: flipped, facts: swapped };
+  }
+  const difference = scores[0] && scores[1] ? scores[0][0] - scores[1][0] : null;
+  return { ...pair, scores, difference, ends: [null, null], verdict: "", facts: null };
+}
+const verdictsBy = new Map(
+  Object.entries(data?.verdicts ?? {}).map(([name, list]) => [name, new Map(list.map((of) => [`${of[0]} ${of[1]}`, of]))]),
+);
+
+function drawTable() {
+  const found = comparisons();
+  const [a, b] = [view.first, view.second].map((select) => data.inits[select.value].name);
+  const title = data.metrics[view.metric.value].title;
+  const ends = found.flatMap((one) => [one.difference, ...one.ends]).filter((value) => value !== null);
+  const reach = Math.max(2 * data.margin, ...ends.map(Math.abs)) * 1.05;
+  const heads = [["Task", ""], ["Labels", "num wide"], [a, "num"], [b, "num"], ["", "wide"], ["Difference", "num"], ["Verdict", ""]];
+  const head = element("tr", {}, ...heads.map(([text, type], place) =>
+    element("th", { scope: "col", class: type }, place === 4 ? axis(a, b, reach) : text)));
+  const body = found.flatMap((one, place) => tableRow(one, found[place - 1], reach));
+  const what = `${a} against ${b}: test ${title}, ${data.protocol[view.protocol.value]}${view.labels.value === "all" ? "" : `, ${share(view.labels.value)} of the labels`}`;
+  const table = element("table", { id: "board-table" }, element("caption", {}, what),
+    element("thead", {}, head), element("tbody", {}, ...body));
+  const nothing = element("p", { class: "nothing" }, `${a} and ${b} have no common result here: choose other labels or another protocol.`);
+  document.getElementById("scores").replaceChildren(found.length ? table : nothing, element("div", { class: "tools" },
+    element("button", { type: "button", onclick: () => saveTable(table) }, "CSV")));
+}
+
+function axis(a, b, reach) {
+  return element("span", { class: "axis" }, element("span", {}, `−${reach.toFixed(2)}`),
+    element("span", {}, "0"), element("span", {}, `+${reach.toFixed(2)}`));
+}
+
+function tableRow(one, before, reach) {
+  const task = taskOf(one.a), again = before?.a[TASK] === one.a[TASK];
+  const [glyph, color] = data.looks[one.verdict] ?? ["", "currentColor"];
+  const name = element("button", { type: "button", class: "plain", title: `Show ${task} only`, onclick: () => focusOn("task", task.split(" (")[0]) }, task);
+  const interval = one.ends[0] === null ? "" : `${signed(one.ends[0])} to ${signed(one.ends[1])}`;
+  const said = `${plain(one.scores[0]?.[0])} and ${plain(one.scores[1]?.[0])}; difference ${signed(one.difference)}${interval && ` (95 % interval ${interval})`}; ${
+    one.facts ? `${one.facts[6]} common seeds, ${one.facts[7]} test images` : "no verdict on this metric: see AUC"}`;
+  const explain = element("button", { type: "button", class: "plain", "aria-expanded": "false", title: said }, element("span", { style: `color: ${color}` }, glyph), ` ${one.verdict || "–"}`);
+  const bar = drawInterval(one, reach, color);
+  hover(bar, () => [said]);
+  const row = element("tr", { class: again ? "again" : "" },
+    element("th", { scope: "row" }, name, data.notes[task] ? element("small", {}, "generated") : ""),
+    element("td", { class: "num wide" }, ...labelsOf(one.a)),
+    ...one.scores.map((score) => element("td", { class: "num" }, plain(score?.[0]))),
+    element("td", { class: "wide" }, bar),
+    element("td", { class: "num" }, element("b", {}, signed(one.difference)), element("small", {}, interval)),
+    element("td", { class: "verdict" }, explain));
+  const details = element("tr", { class: "explain", hidden: "" }, element("td", { colspan: 7 }));
+  explain.addEventListener("click", () => {
+    details.hidden = !details.hidden;
+    explain.setAttribute("aria-expanded", String(!details.hidden));
+    if (!details.hidden) details.cells[0].replaceChildren(...explanation(one));
+  });
+  return [row, details];
+}
+
+/** Number of training labels, with their share where rows of several are shown. */
+function labelsOf(row) {
+  const count = row[TRAIN] === null ? "" : row[TRAIN].toLocaleString("en");
+  return view.labels.value === "all" ? [share(row[LABELS]), element("small", {}, count)] : [count || share(row[LABELS])];
+}
+
+/** Definition, interval, flags and records of one comparison. */
+function explanation(one) {
+  const names = [one.a, one.b].map((row) => data.inits[row[INIT]].name);
+  const facts = one.facts;
+  const lines = [`Difference: test ${data.metrics[view.metric.value].title} of ${names[0]} minus ${names[1]}, mean over the seeds that both have.`];
+  if (facts) {
+    const covers = data.estimand[facts[10]];
+    if (covers) lines.push(`The 95 % interval covers ${covers}.`);
+    if (facts[8] !== null) lines.push(`With these ${facts[6]} seeds and ${facts[7]} test images, a true difference of ${plain(facts[8])} is shown with 80 % probability.`);
+    lines.push(facts[9].length ? `Flags: ${facts[9].map((flag) => data.flags[flag]).join(", ")}.` : "No flag.");
+  } else lines.push("No verdict is computed for this metric.");
+  const keys = [...one.a[KEYS], ...one.b[KEYS]];
+  const records = element("details", { class: "records" }, element("summary", {}, `${keys.length} records`),
+    element("code", {}, keys.map((key) => `records/${key}.json`).join("\n")));
+  const links = element("p", {}, element("a", { href: "#how" }, "How to read this"), " ", element("a", { href: "#verdicts" }, "All verdicts"));
+  return [...lines.map((line) => element("p", {}, line)), records, links];
+}
+
+function drawInterval(one, reach, color, width = 112, height = 20) {
+  const x = (value) => ((Math.max(-reach, Math.min(reach, value)) + reach) / (2 * reach)) * (width - 12) + 6;
+  const middle = height / 2;
+  const drawing = element("svg", { viewBox: `0 0 ${width} ${height}`, width, height, "aria-hidden": "true" },
+    element("rect", { x: x(-data.margin), width: x(data.margin) - x(-data.margin), y: 0, height, class: "margin" }),
+    element("line", { x1: x(0), x2: x(0), y1: 0, y2: height, class: "zero" }));
+  if (one.difference === null) return drawing;
+  if (one.ends[0] !== null) drawing.append(element("line", { x1: x(one.ends[0]), x2: x(one.ends[1]), y1: middle, y2: middle, stroke: color, "stroke-width": 2 }));
+  drawing.append(drawMark(one.verdict, x(one.difference), middle, color));
+  return drawing;
+}
+
+/** Shape of a verdict: triangle up or down, square, empty circle. */
+function drawMark(verdict, x, y, color) {
+  const style = { fill: color, stroke: color };
+  if (verdict === "better") return element("polygon", { points: `${x - 5},${y + 4} ${x + 5},${y + 4} ${x},${y - 5}`, ...style });
+  if (verdict === "worse") return element("polygon", { points: `${x - 5},${y - 4} ${x + 5},${y - 4} ${x},${y + 5}`, ...style });
+  if (verdict === "equivalent") return element("rect", { x: x - 4, y: y - 4, width: 8, height: 8, ...style });
+  return element("circle", { cx: x, cy: y, r: 4, fill: "var(--paper)", stroke: color, "stroke-width": 1.5 });
+}
+
+/** Learning curves as small multiples; a forest plot where one number of labels was run. */
+function drawPlot() {
+  const rows = shownRows().filter((row) => !chosenOf("init").size || chosenOf("init").has(data.inits[row[INIT]].name.split(" [")[0]));
+  const labels = [...new Set(rows.map((row) => row[LABELS]))].sort((x, y) => rank(x) - rank(y));
+  const figure = document.getElementById("plot");
+  const curves = labels.length > 1;
+  const drawing = curves ? drawCurves(rows, labels, figure.clientWidth) : drawForest(figure.clientWidth);
+  figure.querySelector(".drawing").replaceChildren(drawing);
+  figure.querySelector("figcaption").textContent = curves
+    ? `${data.protocol[view.protocol.value]}: mean over seeds, band ± one standard deviation.`
+    : `${data.protocol[view.protocol.value]}: difference with 95 % interval; the band is the margin of ±${data.margin}.`;
+  figure.querySelector(".legend").hidden = !curves;
+}
+
+/** Shares of the labels come in order; numbers per class, which are negative, before them. */
+const rank = (place) => (data.labels[place][0] > 0 ? data.labels[place][0] : -1 / (1 - 1 / data.labels[place][0]));
+
+function drawCurves(rows, labels, width) {
+  const metric = Number(view.metric.value), narrow = window.innerWidth < 700;
+  const tasks = [...new Set(rows.map((row) => row[TASK]))].slice(0, MOST_PANELS);
+  const [left, bottom, title] = [52, 38, 17];
+  const height = narrow ? 390 : Math.max(300, Math.min(430, 230 * tasks.length));
+  const fit = (columns) => Math.min((width - left) / columns / 1.3, (height - bottom) / Math.ceil(tasks.length / columns));
+  const columns = tasks.map((_, place) => place + 1).reduce((best, n) => (fit(n) > fit(best) ? n : best), 1);
+  const [w, h] = [(width - left) / columns, (height - bottom) / Math.ceil(tasks.length / columns)];
+  const scored = rows.filter((row) => tasks.includes(row[TASK]) && row[SCORES][metric]);
+  const ends = scored.flatMap((row) => [row[SCORES][metric][0] - row[SCORES][metric][1], row[SCORES][metric][0] + row[SCORES][metric][1]]);
+  const [low, high] = [Math.min(...ends), Math.min(Math.max(...ends), Math.max(1, ...scored.map((row) => row[SCORES][metric][0])))];
+  const positive = labels.every((label) => data.labels[label][0] > 0);
+  const spot = (label) => (positive ? Math.log(data.labels[label][0]) : labels.indexOf(label));
+  const [start, end] = [spot(labels[0]), spot(labels.at(-1))];
+  const x = (label) => 8 + ((spot(label) - start) / (end - start)) * (w - 26);
+  const y = (value) => title + (1 - (Math.max(low, Math.min(high, value)) - low) / (high - low || 1)) * (h - title - 8);
+  const drawing = element("svg", { viewBox: `0 0 ${width} ${height}`, width, height, role: "group", "aria-label": `Learning curves of ${tasks.length} tasks` });
+  tasks.forEach((task, place) => {
+    const at = [left + (place % columns) * w, Math.floor(place / columns) * h];
+    const last = place + columns >= tasks.length;
+    drawing.append(panel({ task, rows: scored.filter((row) => row[TASK] === task), at, w, h, x, y, labels, metric, last, first: place % columns === 0, ticks: ticksOf(low, high, h) }));
+  });
+  const what = data.metrics[metric].title;
+  drawing.append(element("text", { x: left + (width - left) / 2, y: height - 4, "text-anchor": "middle" }, "labels used, share of those of training and validation"),
+    element("text", { transform: `translate(12 ${(height - bottom) / 2}) rotate(-90)`, "text-anchor": "middle" }, `test ${what}`));
+  return drawing;
+}
+
+function ticksOf(low, high, h) {
+  const step = [0.01, 0.02, 0.05, 0.1, 0.2, 0.25, 0.5, 1, 2, 5].find((size) => ((high - low) / size) * 26 < h - 20) ?? 10;
+  const first = Math.ceil(low / step);
+  return Array.from({ length: Math.max(0, Math.floor(high / step) - first + 1) }, (_, n) => (first + n) * step);
+}
+
+function panel({ task, rows, at, w, h, x, y, labels, metric, last, first, ticks }) {
+  const name = data.task[task], most = Math.floor((w - 14) / 6.3);
+  const shown = name.length > most ? `${name.slice(0, most - 1)}…` : name;
+  const group = element("g", { transform: `translate(${at[0]} ${at[1]})`, tabindex: 0, class: "panel-curve", role: "button" },
+    element("text", { x: 4, y: 12, class: "panel-title" }, shown));
+  for (const tick of ticks) {
+    group.append(element("line", { x1: 4, x2: w - 12, y1: y(tick), y2: y(tick), class: "grid" }));
+    if (first) group.append(element("text", { x: -2, y: y(tick) + 4, "text-anchor": "end" }, Number(tick.toFixed(2))));
+  }
+  let free = -Infinity; // right end of the label before
+  labels.forEach((label, place) => {
+    const end = place === labels.length - 1, wide = share(label).length * 6.5;
+    const from = x(label) - (place ? (end ? wide : wide / 2) : 0);
+    if (!last || from < free || (!end && from + wide > x(labels.at(-1)) - share(labels.at(-1)).length * 6.5)) return;
+    free = from + wide + 6;
+    const tick = { x: x(label), y: h + 10, "text-anchor": place ? (place === labels.length - 1 ? "end" : "middle") : "start", class: "tick", onclick: () => choose("labels", label) };
+    group.append(element("text", tick, share(label)));
+  });
+  data.inits.forEach((init, place) => {
+    const line = rows.filter((row) => row[INIT] === place).sort((p, q) => x(p[LABELS]) - x(q[LABELS]));
+    if (!line.length) return;
+    const points = line.map((row) => [x(row[LABELS]), ...row[SCORES][metric]]);
+    const path = (of) => of.map(([px, py]) => `${px.toFixed(1)},${py.toFixed(1)}`).join(" L");
+    const band = [...points.map(([px, mean, sd]) => [px, y(mean + sd)]), ...points.map(([px, mean, sd]) => [px, y(mean - sd)]).reverse()];
+    group.append(element("path", { d: `M${path(band)}Z`, fill: init.color, opacity: 0.15 }),
+      element("path", { d: `M${path(points.map(([px, mean]) => [px, y(mean)]))}`, stroke: init.color, fill: "none", "stroke-width": 1.8, "stroke-dasharray": ["", "6 2", "2 2", "7 2 2 2"][place % 4] }),
+      ...points.map(([px, mean]) => element("circle", { cx: px, cy: y(mean), r: 2.2, fill: init.color })));
+  });
+  group.append(element("rect", { x: 0, y: 0, width: w - 4, height: h, fill: "transparent" }));
+  return listen(group, { name, rows, x, labels, metric });
+}
+
+/** Show the values of a panel at the labels under the pointer, or chosen by the arrow keys. */
+function listen(group, { name, rows, x, labels, metric }) {
+  let at = labels.length - 1;
+  const lines = () => [`${name}, ${share(labels[at])} of the labels`, ...rows.filter((row) => row[LABELS] === labels[at]).map((row) => {
+    const [mean, sd] = row[SCORES][metric];
+    const spread = sd === null ? "" : ` ± ${plain(sd)}`;
+    return `${data.inits[row[INIT]].name} ${plain(mean)}${spread} (n = ${row[SEEDS]}, ${row[TRAIN] ?? "?"} labels)`;
+  })];
+  group.setAttribute("aria-label", lines().join("; "));
+  group.addEventListener("pointermove", (event) => {
+    const inside = event.clientX - group.getBoundingClientRect().left;
+    at = labels.reduce((best, label, place) => (Math.abs(x(label) - inside) < Math.abs(x(labels[best]) - inside) ? place : best), 0);
+  });
+  group.addEventListener("keydown", (event) => {
+    const step = { ArrowLeft: -1, ArrowRight: 1 }[event.key];
+    if (step) at = Math.max(0, Math.min(labels.length - 1, at + step));
+    if (step) group.setAttribute("aria-label", lines().join("; "));
+    if (step) showTip(group, lines());
+    if (["Enter", " "].includes(event.key)) focusOn("task", name.split(" (")[0]);
+    if (step || event.key === " ") event.preventDefault();
+  });
+  group.addEventListener("click", (event) => event.target.matches(".tick") || focusOn("task", name.split(" (")[0]));
+  hover(group, lines);
+  return group;
+}
+
+function drawForest(width) {
+  const found = comparisons().filter((one) => one.difference !== null);
+  const [left, line, below] = [Math.min(190, width * 0.36), 24, 44];
+  const height = found.length * line + below;
+  const ends = found.flatMap((one) => [one.difference, ...one.ends]).filter((value) => value !== null);
+  const reach = Math.max(2 * data.margin, ...ends.map(Math.abs)) * 1.05;
+  const [a, b] = [view.first, view.second].map((select) => data.inits[select.value].name);
+  const drawing = element("svg", { viewBox: `0 0 ${width} ${height}`, width, height, role: "group", "aria-label": `Differences of ${a} and ${b}` });
+  found.forEach((one, place) => {
+    const interval = drawInterval(one, reach, data.looks[one.verdict]?.[1] ?? "currentColor", width - left, line);
+    interval.setAttribute("x", left);
+    interval.setAttribute("y", place * line);
+    const said = `${taskOf(one.a)}: ${signed(one.difference)} (${signed(one.ends[0])} to ${signed(one.ends[1])}), ${one.verdict}`;
+    const most = Math.floor(left / 6.4);
+    const group = element("g", { tabindex: 0, role: "img", "aria-label": said },
+      element("text", { x: left - 6, y: place * line + 16, "text-anchor": "end" }, taskOf(one.a).slice(0, most)), interval);
+    hover(group, () => [said]);
+    drawing.append(group);
+  });
+  const y = height - below + 14;
+  for (const [value, anchor] of [[-reach, "start"], [0, "middle"], [reach, "end"]]) {
+    drawing.append(element("text", { x: left + 6 + ((value + reach) / (2 * reach)) * (width - left - 12), y, "text-anchor": anchor }, value ? signed(value).slice(0, -1) : "0"));
+  }
+  drawing.append(element("text", { x: left + (width - left) / 2, y: height - 8, "text-anchor": "middle" }, `${b} better ◂ difference in ${data.metrics[view.metric.value].title} ▸ ${a} better`));
+  return drawing;
+}
+
+function hover(target, lines) {
+  target.addEventListener("pointermove", () => showTip(target, lines()));
+  target.addEventListener("focus", () => showTip(target, lines()));
+  for (const leave of ["pointerleave", "blur"]) target.addEventListener(leave, () => (tip.hidden = true));
+}
+
+function showTip(target, lines) {
+  tip.replaceChildren(...lines.map((line) => element("p", {}, line)));
+  tip.hidden = false;
+  const box = target.getBoundingClientRect();
+  tip.style.left = `${Math.max(4, Math.min(box.left, window.innerWidth - tip.offsetWidth - 8))}px`;
+  tip.style.top = `${box.bottom + tip.offsetHeight + 8 < window.innerHeight ? box.bottom + 6 : Math.max(4, box.top - tip.offsetHeight - 6)}px`;
+}
+
+/** Tick or untick one value of a filter, as if by hand. */
+function focusOn(facet, value) {
+  const box = boxes.find((one) => one.name === facet && one.value === value);
+  box?.click();
+}
+
+function choose(id, value) {
+  view[id].value = String(value);
+  drawBoard();
+  remember();
+}
+
+function drawBoard() {
+  if (!data) return;
+  const pair = [view.first, view.second].map((select) => data.inits[select.value].name);
+  const found = data.pairs.find((one) => one.pair.every((name) => pair.includes(name)));
+  document.querySelector("h1").textContent = found?.text ?? `No comparison of ${pair.join(" and ")}.`;
+  for (const button of document.querySelectorAll(".legend button")) {
+    button.setAttribute("aria-pressed", String(chosenOf("init").has(button.dataset.init)));
+  }
+  tip.hidden = true;
+  drawTable();
+  drawPlot();
+}
+
+/** Fill the choices; what has only one is hidden. */
+function fillViews() {
+  const most = (part) => {
+    const tasks = new Map();
+    for (const row of data.rows) tasks.set(row[part], (tasks.get(row[part]) ?? new Set()).add(row[TASK]));
+    return [...tasks].reduce((best, one) => (one[1].size > best[1].size ? one : best))[0];
+  };
+  const protocol = most(PROTOCOL);
+  const rows = data.rows.filter((row) => row[PROTOCOL] === protocol);
+  const labels = data.labels.map((_, place) => place).sort((x, y) => rank(y) - rank(x));
+  const few = new Set(rows.map((row) => `${row[TASK]} ${row[LABELS]}`)).size <= 12;
+  const names = data.inits.map((init, place) => [place, init.name]);
+  const pair = (data.pairs[0]?.pair ?? names.slice(0, 2).map(([, name]) => name)).map((name) => data.inits.findIndex((init) => init.name === name));
+  const choices = {
+    first: [names, pair[0]],
+    second: [names, pair[1] ?? 0],
+    metric: [data.metrics.map((metric, place) => [place, metric.title]), 0],
+    protocol: [data.protocol.map((name, place) => [place, name]), protocol],
+    network: [data.arch.map((name, place) => [place, name]), most(ARCH)],
+    labels: [[["all", "each"], ...labels.map((place) => [place, share(place)])], few || labels.length === 1 ? "all" : labels.find((place) => rows.some((row) => row[LABELS] === place))],
+  };
+  for (const [id, [options, start]] of Object.entries(choices)) {
+    view[id].replaceChildren(...options.map(([value, text]) => element("option", { value, ...(value === start ? { selected: "" } : {}) }, text)));
+    view[id].parentElement.hidden = options.length - (id === "labels") < 2;
+  }
+  document.querySelector(".legend").append(...data.inits.map((init) => {
+    const swatch = element("span", { class: "dot", "aria-hidden": "true" });
+    swatch.style.background = init.color;
+    const name = init.name.split(" [")[0];
+    return element("button", { type: "button", "aria-pressed": "false", "data-init": name, onclick: () => focusOn("init", name) }, swatch, init.name);
+  }));
+}
+
+/** State of the choices that differ from the first ones, by their text, for the address. */
+function viewState() {
+  const changed = views.filter((select) => select.selectedIndex >= 0 && !select.selectedOptions[0].defaultSelected);
+  return changed.map((select) => [`view-${select.id}`, [select.selectedOptions[0].textContent]]);
+}
+
+function setViews(chosen) {
+  for (const select of views) {
+    const text = chosen.get(`view-${select.id}`)?.[0];
+    const options = [...select.options];
+    const wanted = options.findIndex((option) => option.textContent === text);
+    select.selectedIndex = wanted >= 0 ? wanted : Math.max(0, options.findIndex((option) => option.defaultSelected));
+  }
+}
+
+if (data) {
+  fillViews();
+  for (const select of views) select.addEventListener("change", () => { drawBoard(); remember(); });
+  let width = 0;
+  new ResizeObserver(([entry]) => {
+    if (Math.abs(entry.contentRect.width - width) > 1) drawPlot();
+    width = entry.contentRect.width;
+  }).observe(document.getElementById("plot"));
+}
