@@ -52,9 +52,14 @@ def headline(results: ReportInput) -> PairHeadline:
 
 
 @lru_cache(maxsize=4)
-def pair_headlines(results: ReportInput) -> tuple[PairHeadline, ...]:
-    """Return the headline of every compared pair; first medical weights against ImageNet, then scratch."""
+def pair_headlines(results: ReportInput, task: str = "") -> tuple[PairHeadline, ...]:
+    """Return the headline of every compared pair; first medical weights against ImageNet, then scratch.
+
+    Of one task only if it is named.
+    """
     counted, _ = evidence_of(results, compute_verdicts(results))
+    if task:
+        counted = [verdict for verdict in compute_verdicts(results) if verdict.a.task == task]
     compared = {frozenset(pair_of(verdict)) for verdict in counted}
     pairs = [pair for pair in _pairs(results) if frozenset(pair) in compared]
     return tuple(_pair_headline(results, pair, verdicts_between(counted, *pair)) for pair in pairs)

@@ -333,7 +333,7 @@ function drawBoard() {
   if (!data) return;
   const pair = [view.first, view.second].map((select) => data.inits[select.value].name);
   const found = data.pairs.find((one) => one.pair.every((name) => pair.includes(name)));
-  document.querySelector("h1").textContent = found?.text ?? `No comparison of ${pair.join(" and ")}.`;
+  if (data.pairs.length) document.querySelector("h1").textContent = found?.text ?? `Nothing compares ${pair.join(" and ")}.`;
   for (const button of document.querySelectorAll(".legend button")) {
     button.setAttribute("aria-pressed", String(chosenOf("init").has(button.dataset.init)));
   }

@@ -18,7 +18,7 @@ from ..statistics.metric_influence import JUDGED_METRICS
 
 OTHER_METRICS_UP_TO = 600
 """Most verdicts on the primary metric for which those on other metrics are computed too."""
-DIGITS = 4
+DIGITS = 6
 
 
 @dataclass
@@ -36,30 +36,37 @@ class IndexedValues:
         return self._places[value]
 
 
-def explorer_data(results: ReportInput) -> str:
+def explorer_data(results: ReportInput, task: str = "", init: str = "") -> str:
     """Return what the page's script draws as JSON without `<`; "" if no cell has finished.
 
     `rows` are averages: task, network, protocol, labels and init as places in their lists, then numbers of
     training and validation labels, seeds, mean and sd of each metric, and record keys. `verdicts` are by
     metric: places of both rows, difference, its interval, verdict, seeds, test images, detectable difference,
     flags and estimand.
+
+    Args:
+        results: all results, so that verdicts are corrected over all tasks.
+        task: keep the rows of one task only.
+        init: put the pairs of this init first.
     """
-    if not results.rows:
+    kept = [row for row in results.rows if task in ("", row.task)]
+    if not kept:
         return ""
     metrics = [results.primary, *order_metrics({*results.metrics} - {results.primary})]
     lists: dict[str, IndexedValues] = defaultdict(IndexedValues)
-    rows = [_row(lists, row, metrics, _task_name(results)) for row in results.rows]
-    places = {row: place for place, row in enumerate(results.rows)}
+    rows = [_row(lists, row, metrics, _task_name(results)) for row in kept]
+    places = {row: place for place, row in enumerate(kept)}
     verdicts = {
-        metric: [_verdict(lists, places, verdict) for verdict in found]
+        metric: [_verdict(lists, places, verdict) for verdict in found if verdict.a in places]
         for metric, found in _judged(results, metrics)
     }
     inits, looks = lists["init"].values, looks_of([row.init for row in results.rows])
+    pairs = sorted(pair_headlines(results, task), key=lambda found: init not in ("", *found.pair))
     data = {
         "metrics": [_metric(results, name) for name in metrics],
         "inits": [{"name": name, "color": looks[name.split(" [")[0]].color} for name in inits],
         "labels": [[value, format_percent(value)] for value in lists["labels"].values],
-        "pairs": [{"pair": found.pair, "text": found.text} for found in pair_headlines(results)],
+        "pairs": [{"pair": found.pair, "text": found.text} for found in pairs],
         "looks": {name: [look.glyph, look.color] for name, look in LOOKS.items()},
         "margin": results.margin,
         "rows": rows,

@@ -14,14 +14,16 @@ from ...core.progress import show_phase
 from ..analysis.flags import leaks
 from ..analysis.load_report_input import load_report_input
 from ..analysis.report_input import ReportInput
+from ..answers.headline import pair_headlines
 from ..elements.format import count_noun, task_entry
 from ..elements.section import Datum, Figure, FigurePanel, SectionContent, SectionPart, Table, TableColumn
 from ..published.manifest import MANIFEST, PublishedManifest, check_published
 from ..sections.leaderboard import leaderboard_section
 from .csv_table import leaderboard_csv
+from .explorer import explorer_data
 from .facets import Fact, list_facets, row_facts, single_facts
 from .html_page import render_html
-from .overview import ReportPage, build_page, count_cells, headline, notices
+from .overview import ReportPage, build_page, count_cells, notices
 
 SITE_FILE = "site.json"
 """File by which a site is known; it names the runs that the site was made from."""
@@ -81,17 +83,23 @@ def _refuse_incomparable(results: ReportInput) -> None:
 def _build_pages(results: ReportInput, manifests: Sequence[PublishedManifest]) -> dict[str, ReportPage]:
     """Return path -> page."""
     ranked = tuple(row for row in results.rows if not row.inconclusive)
-    whole = build_page(replace(results, rows=ranked))
-    runs = f"From {count_noun(len(results.folders), 'published run')}."
-    index = _fill(whole, results, dict(whole.sections), manifests, "")
-    pages = {"index.html": replace(index, headline=f"{headline(results)} {runs}")}
+    counted = replace(results, rows=ranked)
+    whole = build_page(counted)
+    scope = f"From {count_noun(len(results.folders), 'published run')}. {whole.scope}"
+    whole = replace(whole, scope=scope)
+    pages = {"index.html": _fill(whole, results, dict(whole.sections), manifests, "")}
     for facet, folder in FACET_FOLDERS.items():
         for name in dict.fromkeys(getattr(row, facet) for row in results.rows):
             part = _part_of(results, facet, name)
             kept = {anchor: _narrow(content, (facet, name)) for anchor, content in whole.sections}
             page = _fill(whole, part, kept, manifests, "../")
-            title = f"{facet.capitalize()} {name}. {headline(part)} {runs}"
-            pages[f"{folder}/{page_name(name)}.html"] = replace(page, title=name, headline=title)
+            task, init = (name, "") if facet == "task" else ("", name)
+            found = [each for each in pair_headlines(counted, task) if init in ("", *each.pair)]
+            text = found[0].text if found else f"No result of {facet} {name} can be ranked."
+            pages[f"{folder}/{page_name(name)}.html"] = replace(
+                page, title=name, headline=text, sureness="", recommendation="", next_step=("", ""),
+                data=explorer_data(counted, task, init),
+            )  # fmt: skip
     return pages
 
 
@@ -125,7 +133,7 @@ def _fill(
         whole,
         title="mednet-bench results",
         tally=count_cells(results),
-        notices=tuple(known),
+        doubts=tuple(known),
         answers=(),  # they name every pair of inits, and a site may have dozens
         sections=tuple((name, content) for name in SITE_SECTIONS if (content := found.get(name))),
         facets=list_facets(results),

@@ -26,7 +26,8 @@ return arguments[0].flatMap(name => [...document.querySelectorAll(name)].slice(0
 TEXTS = [
     "h1", ".sure", ".doubt", ".next", ".tally li", ".notice", "nav a", ".answer p", ".answer a", ".lead",
     ".filters button", ".views label", ".facets summary", "#shown", ".legend button", ".verdict button",
-    ".drawing text", ".drawers summary", ".tools button", "thead button", "tbody th", "td", ".sd", "td small", "figcaption", "footer",
+    ".drawing text", ".drawers summary", ".tools button",
+    "thead button", "tbody th", "td", ".sd", "td small", "figcaption", "footer",
 ]  # fmt: skip
 
 

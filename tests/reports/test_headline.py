@@ -26,6 +26,7 @@ from mednet_bench.reports.pages.overview import notices
 from mednet_bench.reports.statistics.verdict_terms import DoubtFlag
 
 PAIR = ("mednet", "imagenet")
+MINUS = "\N{MINUS SIGN}"
 
 
 def loaded(folder: Path, **grid: object) -> ReportInput:
@@ -65,7 +66,7 @@ def text_of(results: ReportInput, names: Sequence[str], **changes: object) -> st
 def test_every_mix_of_verdicts_has_its_sentence(results: ReportInput, names: list[str], claim: str):
     text = text_of(results, names)
     assert text.startswith(claim) and len(text.split()) <= MOST_WORDS
-    assert re.search(r"[+−]0\.\d{3} AUC", text)
+    assert re.search(r"[+\u2212]0\.\d{3} AUC", text)
 
 
 def test_the_mean_is_over_tasks_with_its_interval(results: ReportInput):
@@ -75,8 +76,8 @@ def test_the_mean_is_over_tasks_with_its_interval(results: ReportInput):
         by_task.setdefault(verdict.a.task, []).append(verdict.difference)
     means = [sum(of) / len(of) for of in by_task.values()]
     text = text_of(results, ["worse"] * 9)
-    assert f"{sum(means) / 3:+.3f} AUC on average over 3 tasks (".replace("-", "−") in text
-    low, high = (float(end.replace("−", "-")) for end in re.findall(r"[+−]\d\.\d{3}", text)[1:])
+    assert f"{sum(means) / 3:+.3f} AUC on average over 3 tasks (".replace("-", MINUS) in text
+    low, high = (float(end.replace(MINUS, "-")) for end in re.findall(r"[+\u2212]\d\.\d{3}", text)[1:])
     assert low < sum(means) / 3 < high
 
 
@@ -85,7 +86,7 @@ def test_one_comparison_gives_its_own_interval_and_task(tmp_path: Path):
     verdict = verdicts_between(compute_verdicts(one), *PAIR)[0]
     text = headline(one).text
     assert "of 1 comparison" in text and text.endswith("on breastmnist, 100\N{NO-BREAK SPACE}%.")
-    assert f"{verdict.interval[0]:+.3f} to {verdict.interval[1]:+.3f}".replace("-", "−") in text
+    assert f"{verdict.interval[0]:+.3f} to {verdict.interval[1]:+.3f}".replace("-", MINUS) in text
     assert len(text.split()) <= MOST_WORDS
 
 
