@@ -84,6 +84,8 @@ def _pair_headline(results: ReportInput, pair: Pair, verdicts: Sequence[Verdict]
         return PairHeadline(pair, f"{prefix}No verdict: {pair[0]} against {pair[1]} is {flags} everywhere.")
     mean = _mean(results, judged)
     claim = _claim(pair, judged)
+    if prefix and claim.startswith("Undecided: "):
+        prefix, claim = "Generated images, undecided: ", claim.removeprefix("Undecided: ")
     texts = (f"{prefix}{claim}{size}." for size in _sizes(judged, mean))
     text = next((text for text in texts if len(text.split()) <= MOST_WORDS), f"{prefix}{claim}.")
     return PairHeadline(pair, text, judged, mean)

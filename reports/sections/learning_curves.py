@@ -23,7 +23,7 @@ from ..elements.section import SECTIONS, Figure, FigurePanel, SectionContent, Se
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-CURVE_PANELS = 120
+CURVE_PANELS = 60
 """Most panels of the section; the tables have every number."""
 
 ARROWS_LEGEND = (
