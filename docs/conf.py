@@ -1,8 +1,14 @@
 """Configuration of the documentation site; `make docs` builds it into build/docs."""
 
 import re
+import tarfile
+import tempfile
 from importlib.metadata import version as installed_version
 
+from pathlib import Path
+
+from mednet_bench.reports.pages.build import build_report
+from mednet_bench.reports.pages.site import build_site
 from sphinx.application import Sphinx
 
 project = "mednet-bench"
@@ -60,6 +66,18 @@ def shorten(text: str) -> str:
     return re.sub(ARRAY, r"~numpy.typing.NDArray[\1]", text).replace("<factory>", "...")
 
 
+def build_results(app: Sphinx, error: Exception | None) -> None:
+    """Write report and leaderboard of the carried results beside the pages."""
+    if error or app.builder.name != "html":
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        with tarfile.open(Path(app.srcdir, "results", "published.tar.xz")) as archive:
+            archive.extractall(folder, filter="data")
+        build_report([Path(folder, "published")], Path(app.outdir, "results", "report"))
+        build_site([Path(folder, "published")], Path(app.outdir, "results", "site"))
+
+
 def setup(app: Sphinx) -> None:
+    app.connect("build-finished", build_results)
     app.connect("autodoc-process-signature", shorten_types)
     app.connect("autodoc-process-docstring", keep_colons, priority=400)  # ahead of napoleon

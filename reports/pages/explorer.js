@@ -219,7 +219,7 @@ function ticksOf(low, high, h) {
 }
 
 function panel({ task, rows, at, w, h, x, y, labels, metric, last, first, ticks }) {
-  const name = data.task[task], most = Math.floor((w - 14) / 6.3);
+  const name = data.task[task], most = Math.floor((w - 14) / 7);
   const shown = name.length > most ? `${name.slice(0, most - 1)}…` : name;
   const group = element("g", { transform: `translate(${at[0]} ${at[1]})`, tabindex: 0, class: "panel-curve", role: "button" },
     element("text", { x: 4, y: 12, class: "panel-title" }, shown));

@@ -120,15 +120,19 @@ def test_headline_plot_and_table_fit_the_first_screen(browser: Chrome, page: str
     first_screen_fits(browser, page, screen)
 
 
-def test_a_phone_shows_difference_and_verdict(browser: Chrome, page: str, screen: Screen):
+def phone_shows_verdicts(browser: Chrome, address: str, screen: Screen) -> None:
     screen(390)
     browser.get("about:blank")
-    browser.get(page)
+    browser.get(address)
     places = browser.execute_script(
         "return [...document.querySelectorAll('#board-table tbody tr:not(.explain)')].map(row =>"
         "[row.cells[5], row.cells[6]].map(cell => cell.getBoundingClientRect()).map(b => [b.left, b.right]))"
     )
     assert places and all(0 <= left < right <= 390 for row in places for left, right in row)
+
+
+def test_a_phone_shows_difference_and_verdict(browser: Chrome, page: str, screen: Screen):
+    phone_shows_verdicts(browser, page, screen)
 
 
 def test_no_table_scrolls_and_no_text_of_a_chart_is_small(browser: Chrome, page: str, screen: Screen):

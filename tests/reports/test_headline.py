@@ -97,7 +97,7 @@ def test_one_task_with_several_numbers_of_labels_has_no_interval(tmp_path: Path)
 
 def test_generated_images_are_named_first_and_real_ones_counted_alone(tmp_path: Path):
     made = loaded(tmp_path / "a", tasks=("phantom-thorax", "phantom-cells"))
-    assert headline(made).text.startswith("Generated images: ")
+    assert headline(made).text.startswith("Generated images")
     assert "generated images" in recommendation(made) or "No init" in recommendation(made)
     mixed = loaded(tmp_path / "b", tasks=("phantom-thorax", "breastmnist"))
     assert "of 3 comparisons" in headline(mixed).text and "Generated" not in headline(mixed).text

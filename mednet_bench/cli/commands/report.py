@@ -44,7 +44,10 @@ def print_results(results: "pages.build.ReportInput", page: Path) -> None:
 
 
 def leaderboard_command(values: ParsedValues) -> int:
-    """Print the leaderboard of one or several runs, or write a site of published ones."""
+    """Print the leaderboard of runs, or write a site.
+
+    A site is made of published runs.
+    """
     if values["html"]:
         if values["protocol"] or values["fraction"] or values["metric"] or values["format"] != "table":
             raise UserError("--html writes all results, with filters: leave out the options of the table.")
@@ -60,9 +63,9 @@ def leaderboard_command(values: ParsedValues) -> int:
 
 
 def publish_command(values: ParsedValues) -> int:
-    """Write the records of one or several runs for other people: no images, paths or identifiers.
+    """Write the records of runs for other people.
 
-    The folder is a run directory with the licenses of all inputs and the hash of every file.
+    Without images, paths and identifiers. The folder is a run directory with the licenses of all inputs and the hash of every file.
     """
     manifest = published.publish.publish_runs(values["runs"], values["to"])
     licenses = {each.task: each.license for each in manifest.tasks}
