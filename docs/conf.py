@@ -4,12 +4,12 @@ import re
 import tarfile
 import tempfile
 from importlib.metadata import version as installed_version
-
 from pathlib import Path
+
+from sphinx.application import Sphinx
 
 from mednet_bench.reports.pages.build import build_report
 from mednet_bench.reports.pages.site import build_site
-from sphinx.application import Sphinx
 
 project = "mednet-bench"
 author = "the mednet-bench authors"

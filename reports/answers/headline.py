@@ -12,7 +12,14 @@ from ..analysis.flags import leaks
 from ..analysis.report_input import BASELINE, ReportInput
 from ..analysis.verdicts import BETTER, EQUIVALENT, UNDECIDED, WORSE, Verdict, compute_verdicts
 from ..elements.format import count_noun, format_interval, format_number, format_percent, join_words
-from ..elements.verdict_format import Pair, count_verdicts, pair_of, refusals, verdicts_between
+from ..elements.verdict_format import (
+    Pair,
+    count_verdicts,
+    pair_of,
+    range_with_noun,
+    refusals,
+    verdicts_between,
+)
 from ..statistics.metric_influence import JUDGED_METRICS
 from ..statistics.over_tasks import MEAN_UNITS, MeanOverTasks, mean_over
 from .main_answer import IMAGENET, evidence_of, medical_inits
@@ -28,14 +35,19 @@ class PairHeadline:
     Attributes:
         pair: (init whose difference is stated, init that is subtracted).
         text: at most 20 words; every claim carries its number of comparisons.
-        verdicts: comparisons counted in it, without those that a flag excludes.
+        all_verdicts: comparisons of the pair, seen from the first.
         mean: difference over independent tasks; None where nothing may be judged.
     """
 
     pair: Pair
     text: str
-    verdicts: tuple[Verdict, ...] = ()
+    all_verdicts: tuple[Verdict, ...] = ()
     mean: MeanOverTasks | None = None
+
+    @property
+    def verdicts(self) -> tuple[Verdict, ...]:
+        """Comparisons that the headline counts: without those that a flag excludes."""
+        return tuple(verdict for verdict in self.all_verdicts if not verdict.barred)
 
 
 def headline(results: ReportInput) -> PairHeadline:
@@ -65,6 +77,12 @@ def pair_headlines(results: ReportInput, task: str = "") -> tuple[PairHeadline, 
     return tuple(_pair_headline(results, pair, verdicts_between(counted, *pair)) for pair in pairs)
 
 
+def seen_from_the_other(results: ReportInput, found: PairHeadline) -> PairHeadline:
+    """Return the headline of the same comparisons with the second init first."""
+    pair = found.pair[::-1]
+    return _pair_headline(results, pair, [verdict.seen_from(pair[0]) for verdict in found.all_verdicts])
+
+
 def _pairs(results: ReportInput) -> list[Pair]:
     """Order all pairs of inits by how much the question of the report is about them."""
     inits = list(dict.fromkeys(row.init for row in results.rows))
@@ -81,14 +99,16 @@ def _pair_headline(results: ReportInput, pair: Pair, verdicts: Sequence[Verdict]
     prefix = _prefix(results, verdicts)
     if not judged:
         flags = refusals(verdicts)
-        return PairHeadline(pair, f"{prefix}No verdict: {pair[0]} against {pair[1]} is {flags} everywhere.")
+        return PairHeadline(
+            pair, f"{prefix}No verdict: {pair[0]} against {pair[1]} is {flags} everywhere.", (*verdicts,)
+        )
     mean = _mean(results, judged)
     claim = _claim(pair, judged)
-    if prefix and claim.startswith("Undecided: "):
-        prefix, claim = "Generated images, undecided: ", claim.removeprefix("Undecided: ")
+    if prefix and claim.split(": ")[0].endswith("ndecided"):
+        prefix, claim = "Generated images, ", claim[0].lower() + claim[1:]
     texts = (f"{prefix}{claim}{size}." for size in _sizes(judged, mean))
     text = next((text for text in texts if len(text.split()) <= MOST_WORDS), f"{prefix}{claim}.")
-    return PairHeadline(pair, text, judged, mean)
+    return PairHeadline(pair, text, (*verdicts,), mean)
 
 
 def _prefix(results: ReportInput, verdicts: Sequence[Verdict]) -> str:
@@ -104,11 +124,12 @@ def _claim(pair: Pair, judged: Sequence[Verdict]) -> str:
     decided = [name for name in (BETTER, EQUIVALENT, WORSE) if counts[name]]
     if not decided:
         return f"Undecided: {pair[0]} against {pair[1]}, 0 {of} decided"
+    mostly = "Mostly undecided: " if 2 * sum(counts[name] for name in decided) < len(judged) else ""
     preposition = "to" if decided == [EQUIVALENT] else "than"
     if len(decided) == 1:
-        return f"{pair[0]} is {decided[0]} {preposition} {pair[1]} in {counts[decided[0]]} {of}"
+        return f"{mostly}{pair[0]} is {decided[0]} {preposition} {pair[1]} in {counts[decided[0]]} {of}"
     parts = ", ".join(f"{name} in {counts[name]}" for name in decided)
-    return f"{pair[0]} against {pair[1]}: {parts} {of}"
+    return f"{mostly}{pair[0]} against {pair[1]}: {parts} {of}"
 
 
 def _sizes(judged: Sequence[Verdict], mean: MeanOverTasks) -> Iterator[str]:
@@ -123,7 +144,8 @@ def _sizes(judged: Sequence[Verdict], mean: MeanOverTasks) -> Iterator[str]:
         yield from (f": {shown} ({ends}) on {where}", f": {shown} ({ends})", f": {shown}")
         return
     tasks = {verdict.a.task for verdict in judged}
-    where = f"on {tasks.pop()}" if len(tasks) == 1 else f"over {count_noun(mean.units, 'task')}"
+    unit = "task" if mean.units == len(tasks) else "origin"
+    where = f"on {tasks.pop()}" if len(tasks) == 1 else f"over {count_noun(mean.units, unit)}"
     over = f"{shown} on average {where}"
     if ends:
         yield from (f": {over} ({ends})", f"; mean {shown} ({ends})")
@@ -142,55 +164,85 @@ def _mean(results: ReportInput, judged: Sequence[Verdict]) -> MeanOverTasks:
 
 
 def sureness(results: ReportInput, found: PairHeadline) -> str:
-    """Write in one line how sure the headline is: what the interval is over, seeds, open comparisons."""
+    """Write in one line how sure the headline is: what the mean is over, seeds, open comparisons."""
     if not found.verdicts or found.mean is None:
         return ""
-    judged, units = found.verdicts, found.mean.units
-    seeds = sorted({len(verdict.seeds) for verdict in judged})
-    over = f"95 % interval over {units} independent tasks" if units >= MEAN_UNITS else ""
-    if len(judged) > 1 and not over:
-        over = f"{count_noun(units, 'independent task')}: too few for an interval of the mean"
-    several = f"{seeds[0]} to " if len(seeds) > 1 else ""
+    judged, medical = found.verdicts, medical_inits(results)
+    total = count_noun(len(judged), "comparison")
     undecided = sum(verdict.verdict == UNDECIDED for verdict in judged)
+    fixed = sum(verdict.has("fixed-models") for verdict in judged)
+    excluded = len(found.all_verdicts) - len(judged)
     parts = [
-        over,
-        f"{several}{count_noun(seeds[-1], 'seed')}",
-        f"{undecided} of {count_noun(len(judged), 'comparison')} undecided"
-        if undecided
-        else "none undecided",
-        "no medical weights in this run" if not medical_inits(results) else "",
+        _pooled(found.mean, judged) if len(judged) > 1 else "",
+        range_with_noun((len(verdict.seeds) for verdict in judged), "seed"),
+        f"in {fixed} of {len(judged)} every seed gives the same result" if fixed else "",
+        f"{undecided} of {total} undecided" if undecided else "none undecided",
+        f"{excluded} without a verdict" if excluded else "",
+        "" if medical else "no medical weights in this run",
+        f"{len(medical)} medical inits to compare" if len(medical) > 1 else "",
     ]
     return f"{'; '.join(filter(None, parts))}."
 
 
+def _pooled(mean: MeanOverTasks, judged: Sequence[Verdict]) -> str:
+    """Name what the mean is over; tasks of one origin count once."""
+    tasks = len({verdict.a.task for verdict in judged})
+    counts = (
+        (len({verdict.a.protocol for verdict in judged}), "protocol"),
+        (len({verdict.a.fraction for verdict in judged}), "label budget"),
+        (len({verdict.a.arch for verdict in judged}), "network"),
+    )
+    pooled = ", ".join(count_noun(n, noun) for n, noun in counts if n > 1)
+    origins = f" of {count_noun(mean.units, 'origin')}" if mean.units != tasks else ""
+    over = f"{count_noun(tasks, 'task')}{origins}{f', pooled over {pooled}' if pooled else ''}"
+    return over if mean.units >= MEAN_UNITS else f"{over}: too few for an interval of the mean"
+
+
 def recommendation(results: ReportInput) -> str:
-    """Name the init with the best balance of verdicts, with the counts; or say that none is ahead."""
+    """Name the init with the best balance of verdicts, and its comparisons with the second."""
     counted, _ = evidence_of(results, compute_verdicts(results))
-    won: dict[str, int] = defaultdict(int)
-    lost: dict[str, int] = defaultdict(int)
-    total: dict[str, int] = defaultdict(int)
-    for verdict in counted:
-        if verdict.barred:
-            continue
-        for side, good in ((verdict.a.init, BETTER), (verdict.b.init, WORSE)):
-            total[side] += 1
-            won[side] += verdict.verdict == good
-            lost[side] += verdict.verdict in (BETTER, WORSE) and verdict.verdict != good
-    if not total:
+    judged = [verdict for verdict in counted if not verdict.barred]
+    seen = [side for verdict in judged for side in (verdict, verdict.seen_from(verdict.b.init))]
+    by_init: dict[str, list[Verdict]] = defaultdict(list)
+    for verdict in seen:
+        by_init[verdict.a.init].append(verdict)
+    balance = {init: _won(of) - _won(of, WORSE) for init, of in by_init.items()}
+    best, *others = sorted(balance, key=lambda init: -balance[init]) or [""]
+    if not others:
         return ""
-    best = max(total, key=lambda init: won[init] - lost[init])
-    if won[best] <= lost[best]:
-        return "No init is shown to be ahead: choose by cost."
-    where = "on generated images" if results.generated(counted[0].a.task) else "here"
-    others = f"{count_noun(total[best], 'comparison')} with the other inits"
-    return f"{best} is best supported {where}: better in {won[best]}, worse in {lost[best]} of {others}."
+    if balance[best] <= 0:
+        return "No init is shown to be ahead of another."
+    where = "on generated images" if results.generated(judged[0].a.task) else "here"
+    wins = f"{best} is best supported {where}: {_won_lost(by_init[best])} comparisons with all others"
+    direct = [verdict for verdict in by_init[best] if verdict.b.init == others[0]]
+    return f"{wins}; {_won_lost(direct)} with {others[0]}." if len(others) > 1 and direct else f"{wins}."
+
+
+def _won(verdicts: Sequence[Verdict], name: str = BETTER) -> int:
+    return sum(verdict.verdict == name for verdict in verdicts)
+
+
+def _won_lost(verdicts: Sequence[Verdict]) -> str:
+    return f"better in {_won(verdicts)}, worse in {_won(verdicts, WORSE)} of {len(verdicts)}"
 
 
 def doubts(results: ReportInput, notices: Sequence[str]) -> list[str]:
-    """Order the doubts: leaks and other notices first, then how many comparisons carry a flag."""
+    """Order the doubts: what touches the whole headline first, then leaks of few images, then flags."""
     verdicts = compute_verdicts(results)
+    leaked = {row.task for row in results.rows if row.leaked}
+    minor = {f"{leak}." for leak in leaks(results) if leak.partition(":")[0] not in leaked}
+    found = [notice for notice in notices if notice not in minor]
+    found += [*_single_pretrainings(headline(results)), *(notice for notice in notices if notice in minor)]
     flagged = sum(bool(verdict.flags) for verdict in verdicts)
-    known = {f"{leak}." for leak in leaks(results)}
-    first = sorted(notices, key=lambda notice: notice not in known)
     flags = f"{flagged:,} of {count_noun(len(verdicts), 'comparison')} carry a flag, a reason to doubt."
-    return [*first, *([flags] if flagged else [])]
+    return [*found, *([flags] if flagged else [])]
+
+
+def _single_pretrainings(found: PairHeadline) -> list[str]:
+    """Say if most comparisons of the headline rest on one pretraining."""
+    alone = [verdict for verdict in found.verdicts if verdict.has("one-pretraining")]
+    if 2 * len(alone) <= len(found.verdicts):
+        return []
+    init = next((side.init for side in (alone[0].a, alone[0].b) if side.origin), found.pair[0])
+    which = f"On each task {init} comes from one pretraining"
+    return [f"{which}: another may differ by more than the interval says."]

@@ -9,15 +9,19 @@ function save(name, content, type) {
 
 /** Save the visible rows of a table; numbers in full precision, small print in a column of its own. */
 function saveTable(table) {
-  const rows = [...table.rows].filter((row) => !row.hidden && !row.matches(".explain"));
-  const quoted = (text) => `"${text.replaceAll('"', '""').replace(/^([=+@\t-])(?![\d.])/, "'$1")}"`;
+  const rows = [...table.rows].filter((row) => !row.hidden);
   const cells = (row) => [...row.cells].flatMap((cell) => {
     const notes = [...cell.querySelectorAll("small, .sd")].map((note) => note.textContent.trim()).join(" ");
     const text = [...cell.childNodes].filter((part) => !part.matches?.("small, .sd")).map((part) => part.textContent).join(" ").trim();
-    return [cell.dataset.value ?? text.replace("−", "-"), row.parentElement.tagName === "THEAD" ? `${text}, note` : notes];
+    return [cell.dataset.value ?? text.replaceAll("−", "-"), row.parentElement.tagName === "THEAD" ? `${text}, note` : notes];
   });
-  const lines = rows.map((row) => cells(row).map(quoted).join(","));
-  save(`${table.id}.csv`, lines.join("\r\n") + "\r\n", "text/csv");
+  saveRows(table.id, rows.map(cells));
+}
+
+/** Save rows of values as CSV; a text that a spreadsheet would run as a formula gets an apostrophe. */
+function saveRows(name, rows) {
+  const quoted = (value) => `"${String(value ?? "").replaceAll('"', '""').replace(/^([=+@\t-])(?![\d.])/, "'$1")}"`;
+  save(`${name}.csv`, rows.map((row) => row.map(quoted).join(",") + "\r\n").join(""), "text/csv");
 }
 
 /** Save the visible panels of a figure as they lie on the screen. */
@@ -25,7 +29,7 @@ function savePicture(figure, png) {
   const box = figure.getBoundingClientRect();
   const style = getComputedStyle(figure);
   const paper = getComputedStyle(document.documentElement).getPropertyValue("--paper") && getComputedStyle(figure.closest("section, main")).backgroundColor;
-  const panels = [...figure.querySelectorAll(".panel svg, .drawing svg")].filter((svg) => svg.checkVisibility());
+  const panels = [...figure.querySelectorAll(".panel svg, .drawing svg, .legend svg")].filter((svg) => svg.checkVisibility());
   const parts = panels.map((svg) => {
     const place = svg.getBoundingClientRect(), copy = svg.cloneNode(true);
     inlined(svg, copy);
@@ -35,6 +39,14 @@ function savePicture(figure, png) {
   const [width, height] = [Math.ceil(box.width), Math.ceil(box.height)];
   const ground = paper === "rgba(0, 0, 0, 0)" ? getComputedStyle(document.body).backgroundColor : paper;
   const whole = `<svg xmlns="http://www.w3.org/2000/svg" width="${width}" height="${height}" viewBox="0 0 ${width} ${height}" color="${style.color}" style="--paper: ${ground}" font-family="sans-serif"><rect width="100%" height="100%" fill="${ground}"/>${parts.join("")}</svg>`;
+  const words = [...figure.querySelectorAll(".legend button, figcaption, .keys li")].filter((part) => part.checkVisibility());
+  for (const part of words) {
+    const range = document.createRange();
+    range.selectNodeContents(part);
+    const place = [...range.getClientRects()].at(-1);
+    const label = element("text", { x: place.left - box.left, y: place.bottom - box.top - 4, "font-size": 12, fill: style.color }, part.textContent.trim());
+    parts.push(new XMLSerializer().serializeToString(label));
+  }
   const name = figure.id || "plot";
   if (!png) return save(`${name}.svg`, whole, "image/svg+xml");
   const picture = new Image();

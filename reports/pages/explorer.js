@@ -1,12 +1,15 @@
 // The top of the page: scores, differences and verdicts of two inits, drawn from the data in the page.
 const data = JSON.parse(document.getElementById("data")?.textContent || "null");
 const TASK = 0, ARCH = 1, PROTOCOL = 2, LABELS = 3, INIT = 4, TRAIN = 5, VAL = 6, SEEDS = 7, SCORES = 8, KEYS = 9;
-const MOST_PANELS = 40;
+const MOST_PANELS = 40, DASHES = ["none", "6 2", "2 2", "7 2 2 2"];
 const SVG = "http://www.w3.org/2000/svg";
 const views = [...document.querySelectorAll("#views select")];
 const view = Object.fromEntries(views.map((select) => [select.id, select]));
 const tip = document.getElementById("tip");
-const signed = (value) => (value === null ? "–" : (value < 0 ? "−" : "+") + Math.abs(value).toFixed(3));
+const signed = (value) => {
+  const digits = value === null ? "–" : Math.abs(value).toFixed(3);
+  return value === null || Number(digits) === 0 ? digits : (value < 0 ? "−" : "+") + digits;
+};
 const plain = (value) => (value === null || value === undefined ? "–" : value.toFixed(3).replace("-", "−"));
 const share = (place) => data.labels[place][1];
 
@@ -24,13 +27,15 @@ function element(name, attributes = {}, ...children) {
 
 const chosenOf = (facet) => new Set(boxes.filter((box) => box.name === facet && box.checked).map((box) => box.value));
 const taskOf = (row) => data.task[row[TASK]];
+const bare = (name) => name.split(" [")[0]; // without the variant of records that must not be mixed
+const pairOf = () => [view.first, view.second].map((select) => data.inits[select.value].name);
 
 /** Rows of the chosen network and protocol whose task the filters leave. */
 function shownRows() {
   const tasks = chosenOf("task"), modalities = chosenOf("modality");
   const kept = (name) => {
-    const bare = name.split(" (")[0];
-    return (!tasks.size || tasks.has(bare)) && (!modalities.size || modalities.has(data.modalities[bare]));
+    const task = name.split(" (")[0];
+    return (!tasks.size || tasks.has(task)) && (!modalities.size || modalities.has(data.modalities[task]));
   };
   return data.rows.filter(
     (row) => row[ARCH] === Number(view.network.value) && row[PROTOCOL] === Number(view.protocol.value) && kept(taskOf(row)),
@@ -39,7 +44,7 @@ function shownRows() {
 
 /** Pairs of rows of the two chosen inits, the most labels first within a task. */
 function comparisons() {
-  const [a, b] = [view.first, view.second].map((select) => data.inits[select.value].name);
+  const [a, b] = pairOf();
   const label = view.labels.value;
   const places = new Map();
   for (const row of shownRows()) {
@@ -52,22 +57,24 @@ function comparisons() {
   return found.sort((x, y) => x.a[TASK] - y.a[TASK] || data.labels[y.a[LABELS]][0] - data.labels[x.a[LABELS]][0]);
 }
 
-/** Add difference, interval and verdict, seen from the first init. */
+/** Add difference, interval and verdict, seen from the first init; a metric without verdicts keeps the flags. */
 function judged(pair) {
   const metric = Number(view.metric.value);
-  const list = verdictsBy.get(data.metrics[metric].name);
   const [ours, theirs] = [pair.a, pair.b].map((row) => data.rows.indexOf(row));
-  const same = list?.get(`${ours} ${theirs}`), swapped = list?.get(`${theirs} ${ours}`);
   const scores = [pair.a, pair.b].map((row) => row[SCORES][metric]);
-  if (same) return { ...pair, scores, difference: same[2], ends: [same[3], same[4]], verdict: same[5], facts: same };
-  if (swapped) {
-    const [, , difference, low, high, verdict] = swapped;
-    const flipped = { better: "worse", worse: "better" }[verdict] ?? verdict;
-    const minus = (value) => (value === null ? null : -value);
-    return { ...pair, scores, difference: minus(difference), ends: [minus(high), minus(low)], verdict: flipped, facts: swapped };
+  const own = verdictsBy.get(data.metrics[metric].name);
+  const list = own ?? [...verdictsBy.values()][0];
+  const same = list.get(`${ours} ${theirs}`), facts = same ?? list.get(`${theirs} ${ours}`) ?? null;
+  const excluded = facts?.[11] ?? "";
+  const found = { ...pair, scores, facts, own: Boolean(own && facts), excluded };
+  if (!found.own) {
+    const difference = scores[0] && scores[1] ? scores[0][0] - scores[1][0] : null;
+    return { ...found, difference, ends: [null, null], verdict: "" };
   }
-  const difference = scores[0] && scores[1] ? scores[0][0] - scores[1][0] : null;
-  return { ...pair, scores, difference, ends: [null, null], verdict: "", facts: null };
+  const [, , difference, low, high, verdict] = facts;
+  const minus = (value) => (value === null ? null : -value);
+  const name = same ? verdict : ({ better: "worse", worse: "better" }[verdict] ?? verdict);
+  return { ...found, difference: same ? difference : minus(difference), ends: same ? [low, high] : [minus(high), minus(low)], verdict: excluded ? "" : name };
 }
 const verdictsBy = new Map(
   Object.entries(data?.verdicts ?? {}).map(([name, list]) => [name, new Map(list.map((of) => [`${of[0]} ${of[1]}`, of]))]),
@@ -75,20 +82,36 @@ const verdictsBy = new Map(
 
 function drawTable() {
   const found = comparisons();
-  const [a, b] = [view.first, view.second].map((select) => data.inits[select.value].name);
+  const [a, b] = pairOf();
   const title = data.metrics[view.metric.value].title;
   const ends = found.flatMap((one) => [one.difference, ...one.ends]).filter((value) => value !== null);
   const reach = Math.max(2 * data.margin, ...ends.map(Math.abs)) * 1.05;
-  const heads = [["Task", ""], ["Labels", "num wide"], [a, "num"], [b, "num"], ["", "wide"], ["Difference", "num"], ["Verdict", ""]];
+  const heads = [["Task", ""], ["Train labels", "num wide"], [a, "num"], [b, "num"], ["", "wide"], ["Difference", "num"], ["Verdict", ""]];
   const head = element("tr", {}, ...heads.map(([text, type], place) =>
     element("th", { scope: "col", class: type }, place === 4 ? axis(a, b, reach) : text)));
   const body = found.flatMap((one, place) => tableRow(one, found[place - 1], reach));
-  const what = `${a} against ${b}: test ${title}, ${data.protocol[view.protocol.value]}${view.labels.value === "all" ? "" : `, ${share(view.labels.value)} of the labels`}`;
+  const apart = found.some((one) => one.verdict === "undecided" && one.ends[0] * one.ends[1] > 0);
+  const what = [
+    `${a} against ${b}: test ${title}, ${data.protocol[view.protocol.value]}${view.labels.value === "all" ? "" : `, ${share(view.labels.value)} of the labels`}`,
+    apart ? "verdicts allow for the number of tasks, intervals do not" : "",
+    Number(view.metric.value) ? `the headline is about ${data.metrics[0].title}` : "",
+  ].filter(Boolean).join("; ");
   const table = element("table", { id: "board-table" }, element("caption", {}, what),
     element("thead", {}, head), element("tbody", {}, ...body));
   const nothing = element("p", { class: "nothing" }, `${a} and ${b} have no common result here: choose other labels or another protocol.`);
   document.getElementById("scores").replaceChildren(found.length ? table : nothing, element("div", { class: "tools" },
-    element("button", { type: "button", onclick: () => saveTable(table) }, "CSV")));
+    element("button", { type: "button", onclick: () => saveComparisons(found) }, "CSV")));
+}
+
+/** Save the comparisons that the table shows, with their setting, in full precision. */
+function saveComparisons(found) {
+  const head = ["task", "network", "protocol", "labels", "train_labels", "val_labels", "init_a", "init_b", "metric", "score_a", "score_b", "difference", "low", "high", "verdict", "seeds", "test_images"];
+  const lines = found.map((one) => [
+    taskOf(one.a), data.arch[one.a[ARCH]], data.protocol[one.a[PROTOCOL]], data.labels[one.a[LABELS]][0], one.a[TRAIN], one.a[VAL],
+    ...pairOf(), data.metrics[view.metric.value].name, ...one.scores.map((score) => score?.[0]), one.difference, ...one.ends,
+    one.excluded || one.verdict, one.own ? one.facts[6] : "", one.own ? one.facts[7] : "",
+  ]);
+  saveRows("comparisons", [head, ...lines]);
 }
 
 function axis(a, b, reach) {
@@ -102,8 +125,8 @@ function tableRow(one, before, reach) {
   const name = element("button", { type: "button", class: "plain", title: `Show ${task} only`, onclick: () => focusOn("task", task.split(" (")[0]) }, task);
   const interval = one.ends[0] === null ? "" : `${signed(one.ends[0])} to ${signed(one.ends[1])}`;
   const said = `${plain(one.scores[0]?.[0])} and ${plain(one.scores[1]?.[0])}; difference ${signed(one.difference)}${interval && ` (95 % interval ${interval})`}; ${
-    one.facts ? `${one.facts[6]} common seeds, ${one.facts[7]} test images` : "no verdict on this metric: see AUC"}`;
-  const explain = element("button", { type: "button", class: "plain", "aria-expanded": "false", title: said }, element("span", { style: `color: ${color}` }, glyph), ` ${one.verdict || "–"}`);
+    one.own ? `${one.facts[6]} common seeds, ${one.facts[7]} test images` : "no verdict on this metric: see AUC"}`;
+  const explain = element("button", { type: "button", class: "plain", "aria-expanded": "false", title: said }, element("span", { style: `color: ${color}` }, glyph), ` ${one.excluded || one.verdict || "–"}`);
   const bar = drawInterval(one, reach, color);
   hover(bar, () => [said]);
   const row = element("tr", { class: again ? "again" : "" },
@@ -132,13 +155,16 @@ function labelsOf(row) {
 function explanation(one) {
   const names = [one.a, one.b].map((row) => data.inits[row[INIT]].name);
   const facts = one.facts;
-  const lines = [`Difference: test ${data.metrics[view.metric.value].title} of ${names[0]} minus ${names[1]}, mean over the seeds that both have.`];
-  if (facts) {
+  const over = one.own ? "mean over the seeds that both have" : "difference of the two means";
+  const lines = [`Difference: test ${data.metrics[view.metric.value].title} of ${names[0]} minus ${names[1]}, ${over}.`];
+  if (one.excluded) lines.push(`No verdict, for the flag ${one.excluded}.`);
+  if (one.own) {
     const covers = data.estimand[facts[10]];
     if (covers) lines.push(`The 95 % interval covers ${covers}.`);
     if (facts[8] !== null) lines.push(`With these ${facts[6]} seeds and ${facts[7]} test images, a true difference of ${plain(facts[8])} is shown with 80 % probability.`);
-    lines.push(facts[9].length ? `Flags: ${facts[9].map((flag) => data.flags[flag]).join(", ")}.` : "No flag.");
+    if (one.verdict === "undecided" && one.ends[0] * one.ends[1] > 0) lines.push("The interval excludes 0, but is not corrected for the number of tasks; the verdict is.");
   } else lines.push("No verdict is computed for this metric.");
+  if (facts) lines.push(facts[9].length ? `Flags: ${facts[9].map((flag) => data.flags[flag]).join(", ")}.` : "No flag.");
   const keys = [...one.a[KEYS], ...one.b[KEYS]];
   const records = element("details", { class: "records" }, element("summary", {}, `${keys.length} records`),
     element("code", {}, keys.map((key) => `records/${key}.json`).join("\n")));
@@ -150,7 +176,7 @@ function drawInterval(one, reach, color, width = 112, height = 20) {
   const x = (value) => ((Math.max(-reach, Math.min(reach, value)) + reach) / (2 * reach)) * (width - 12) + 6;
   const middle = height / 2;
   const drawing = element("svg", { viewBox: `0 0 ${width} ${height}`, width, height, "aria-hidden": "true" },
-    element("rect", { x: x(-data.margin), width: x(data.margin) - x(-data.margin), y: 0, height, class: "margin" }),
+    ...(one.own ? [element("rect", { x: x(-data.margin), width: x(data.margin) - x(-data.margin), y: 0, height, class: "margin" })] : []),
     element("line", { x1: x(0), x2: x(0), y1: 0, y2: height, class: "zero" }));
   if (one.difference === null) return drawing;
   if (one.ends[0] !== null) drawing.append(element("line", { x1: x(one.ends[0]), x2: x(one.ends[1]), y1: middle, y2: middle, stroke: color, "stroke-width": 2 }));
@@ -163,21 +189,24 @@ function drawMark(verdict, x, y, color) {
   const style = { fill: color, stroke: color };
   if (verdict === "better") return element("polygon", { points: `${x - 5},${y + 4} ${x + 5},${y + 4} ${x},${y - 5}`, ...style });
   if (verdict === "worse") return element("polygon", { points: `${x - 5},${y - 4} ${x + 5},${y - 4} ${x},${y + 5}`, ...style });
+  if (!verdict) return element("line", { x1: x, x2: x, y1: y - 5, y2: y + 5, stroke: "currentColor", "stroke-width": 1.5 });
   if (verdict === "equivalent") return element("rect", { x: x - 4, y: y - 4, width: 8, height: 8, ...style });
   return element("circle", { cx: x, cy: y, r: 4, fill: "var(--paper)", stroke: color, "stroke-width": 1.5 });
 }
 
 /** Learning curves as small multiples; a forest plot where one number of labels was run. */
 function drawPlot() {
-  const rows = shownRows().filter((row) => !chosenOf("init").size || chosenOf("init").has(data.inits[row[INIT]].name.split(" [")[0]));
+  const rows = shownRows().filter((row) => !chosenOf("init").size || chosenOf("init").has(bare(data.inits[row[INIT]].name)));
   const labels = [...new Set(rows.map((row) => row[LABELS]))].sort((x, y) => rank(x) - rank(y));
   const figure = document.getElementById("plot");
   const curves = labels.length > 1;
   const drawing = curves ? drawCurves(rows, labels, figure.clientWidth) : drawForest(figure.clientWidth);
   figure.querySelector(".drawing").replaceChildren(drawing);
-  figure.querySelector("figcaption").textContent = curves
-    ? `${data.protocol[view.protocol.value]}: mean over seeds, band ± one standard deviation.`
-    : `${data.protocol[view.protocol.value]}: difference with 95 % interval; the band is the margin of ±${data.margin}.`;
+  const tasks = new Set(rows.map((row) => row[TASK])).size;
+  const cut = curves && tasks > MOST_PANELS ? ` ${MOST_PANELS} of ${tasks} tasks: filter for others.` : "";
+  const interval = verdictsBy.has(data.metrics[view.metric.value].name) ? ` with 95 % interval; the band is the margin of ±${data.margin}` : "";
+  figure.querySelector("figcaption").textContent = `${data.protocol[view.protocol.value]}: ${curves
+    ? `mean over seeds, band ± one standard deviation over seeds.${cut}` : `difference${interval}.`}`;
   figure.querySelector(".legend").hidden = !curves;
 }
 
@@ -194,7 +223,9 @@ function drawCurves(rows, labels, width) {
   const [w, h] = [(width - left) / columns, (height - bottom) / Math.ceil(tasks.length / columns)];
   const scored = rows.filter((row) => tasks.includes(row[TASK]) && row[SCORES][metric]);
   const ends = scored.flatMap((row) => [row[SCORES][metric][0] - row[SCORES][metric][1], row[SCORES][metric][0] + row[SCORES][metric][1]]);
-  const [low, high] = [Math.min(...ends), Math.min(Math.max(...ends), Math.max(1, ...scored.map((row) => row[SCORES][metric][0])))];
+  const means = scored.map((row) => row[SCORES][metric][0]);
+  const most = data.metrics[metric].lower || Math.max(...means) > 1 ? Infinity : 1; // a band ends where values end
+  const [low, high] = [Math.max(Math.min(...ends), Math.min(0, ...means)), Math.min(Math.max(...ends), most)];
   const positive = labels.every((label) => data.labels[label][0] > 0);
   const spot = (label) => (positive ? Math.log(data.labels[label][0]) : labels.indexOf(label));
   const [start, end] = [spot(labels[0]), spot(labels.at(-1))];
@@ -207,7 +238,7 @@ function drawCurves(rows, labels, width) {
     drawing.append(panel({ task, rows: scored.filter((row) => row[TASK] === task), at, w, h, x, y, labels, metric, last, first: place % columns === 0, ticks: ticksOf(low, high, h) }));
   });
   const what = data.metrics[metric].title;
-  drawing.append(element("text", { x: left + (width - left) / 2, y: height - 4, "text-anchor": "middle" }, "labels used, share of those of training and validation"),
+  drawing.append(element("text", { x: left + (width - left) / 2, y: height - 4, "text-anchor": "middle" }, "nominal share of the labels"),
     element("text", { transform: `translate(12 ${(height - bottom) / 2}) rotate(-90)`, "text-anchor": "middle" }, `test ${what}`));
   return drawing;
 }
@@ -243,7 +274,7 @@ function panel({ task, rows, at, w, h, x, y, labels, metric, last, first, ticks 
     const path = (of) => of.map(([px, py]) => `${px.toFixed(1)},${py.toFixed(1)}`).join(" L");
     const band = [...points.map(([px, mean, sd]) => [px, y(mean + sd)]), ...points.map(([px, mean, sd]) => [px, y(mean - sd)]).reverse()];
     group.append(element("path", { d: `M${path(band)}Z`, fill: init.color, opacity: 0.15 }),
-      element("path", { d: `M${path(points.map(([px, mean]) => [px, y(mean)]))}`, stroke: init.color, fill: "none", "stroke-width": 1.8, "stroke-dasharray": ["", "6 2", "2 2", "7 2 2 2"][place % 4] }),
+      element("path", { d: `M${path(points.map(([px, mean]) => [px, y(mean)]))}`, stroke: init.color, fill: "none", "stroke-width": 1.8, "stroke-dasharray": DASHES[place % 4] }),
       ...points.map(([px, mean]) => element("circle", { cx: px, cy: y(mean), r: 2.2, fill: init.color })));
   });
   group.append(element("rect", { x: 0, y: 0, width: w - 4, height: h, fill: "transparent" }));
@@ -256,7 +287,7 @@ function listen(group, { name, rows, x, labels, metric }) {
   const lines = () => [`${name}, ${share(labels[at])} of the labels`, ...rows.filter((row) => row[LABELS] === labels[at]).map((row) => {
     const [mean, sd] = row[SCORES][metric];
     const spread = sd === null ? "" : ` ± ${plain(sd)}`;
-    return `${data.inits[row[INIT]].name} ${plain(mean)}${spread} (n = ${row[SEEDS]}, ${row[TRAIN] ?? "?"} labels)`;
+    return `${data.inits[row[INIT]].name} ${plain(mean)}${spread} (n = ${row[SEEDS]}, labels: ${row[TRAIN] ?? "?"} train, ${row[VAL] ?? "?"} val)`;
   })];
   group.setAttribute("aria-label", lines().join("; "));
   group.addEventListener("pointermove", (event) => {
@@ -282,13 +313,13 @@ function drawForest(width) {
   const height = found.length * line + below;
   const ends = found.flatMap((one) => [one.difference, ...one.ends]).filter((value) => value !== null);
   const reach = Math.max(2 * data.margin, ...ends.map(Math.abs)) * 1.05;
-  const [a, b] = [view.first, view.second].map((select) => data.inits[select.value].name);
+  const [a, b] = pairOf();
   const drawing = element("svg", { viewBox: `0 0 ${width} ${height}`, width, height, role: "group", "aria-label": `Differences of ${a} and ${b}` });
   found.forEach((one, place) => {
     const interval = drawInterval(one, reach, data.looks[one.verdict]?.[1] ?? "currentColor", width - left, line);
     interval.setAttribute("x", left);
     interval.setAttribute("y", place * line);
-    const said = `${taskOf(one.a)}: ${signed(one.difference)} (${signed(one.ends[0])} to ${signed(one.ends[1])}), ${one.verdict}`;
+    const said = `${taskOf(one.a)}: ${signed(one.difference)} (${signed(one.ends[0])} to ${signed(one.ends[1])}), ${one.excluded || one.verdict || "no verdict"}`;
     const most = Math.floor(left / 6.4);
     const group = element("g", { tabindex: 0, role: "img", "aria-label": said },
       element("text", { x: left - 6, y: place * line + 16, "text-anchor": "end" }, taskOf(one.a).slice(0, most)), interval);
@@ -297,9 +328,10 @@ function drawForest(width) {
   });
   const y = height - below + 14;
   for (const [value, anchor] of [[-reach, "start"], [0, "middle"], [reach, "end"]]) {
-    drawing.append(element("text", { x: left + 6 + ((value + reach) / (2 * reach)) * (width - left - 12), y, "text-anchor": anchor }, value ? signed(value).slice(0, -1) : "0"));
+    drawing.append(element("text", { x: left + 6 + ((value + reach) / (2 * reach)) * (width - left - 12), y, "text-anchor": anchor }, value ? `${value < 0 ? "−" : "+"}${reach.toFixed(2)}` : "0"));
   }
-  drawing.append(element("text", { x: left + (width - left) / 2, y: height - 8, "text-anchor": "middle" }, `${b} better ◂ difference in ${data.metrics[view.metric.value].title} ▸ ${a} better`));
+  const [right, wrong] = data.metrics[view.metric.value].lower ? [b, a] : [a, b];
+  drawing.append(element("text", { x: left + (width - left) / 2, y: height - 8, "text-anchor": "middle" }, `${wrong} better ◂ difference in ${data.metrics[view.metric.value].title} ▸ ${right} better`));
   return drawing;
 }
 
@@ -331,15 +363,30 @@ function choose(id, value) {
 
 function drawBoard() {
   if (!data) return;
-  const pair = [view.first, view.second].map((select) => data.inits[select.value].name);
-  const found = data.pairs.find((one) => one.pair.every((name) => pair.includes(name)));
-  if (data.pairs.length) document.querySelector("h1").textContent = found?.text ?? `Nothing compares ${pair.join(" and ")}.`;
+  followFilters();
+  const pair = pairOf().map(bare);
+  const found = data.pairs.find((one) => one.pair.every((name, place) => name === pair[place]));
+  if (data.pairs.length) {
+    document.querySelector("h1").textContent = found?.text ?? `Nothing compares ${pair.join(" and ")}.`;
+    document.getElementById("sure").textContent = found?.sure ?? "";
+  }
   for (const button of document.querySelectorAll(".legend button")) {
     button.setAttribute("aria-pressed", String(chosenOf("init").has(button.dataset.init)));
   }
   tip.hidden = true;
   drawTable();
   drawPlot();
+}
+
+/** A filter for one protocol, network or number of labels decides the choice of the top. */
+function followFilters() {
+  const names = { protocol: ["protocol", data.protocol], network: ["arch", data.arch], labels: ["fraction", data.labels.map(([value]) => String(value))] };
+  for (const [id, [facet, values]] of Object.entries(names)) {
+    const ticks = [...chosenOf(facet)];
+    const place = ticks.length === 1 ? values.findIndex((value) => value === ticks[0] || (facet === "fraction" && Math.abs(value - ticks[0]) < 1e-5)) : -1;
+    view[id].disabled = place >= 0;
+    if (place >= 0) view[id].value = String(place);
+  }
 }
 
 /** Fill the choices; what has only one is hidden. */
@@ -354,7 +401,7 @@ function fillViews() {
   const labels = data.labels.map((_, place) => place).sort((x, y) => rank(y) - rank(x));
   const few = new Set(rows.map((row) => `${row[TASK]} ${row[LABELS]}`)).size <= 12;
   const names = data.inits.map((init, place) => [place, init.name]);
-  const pair = (data.pairs[0]?.pair ?? names.slice(0, 2).map(([, name]) => name)).map((name) => data.inits.findIndex((init) => init.name === name));
+  const pair = (data.pairs[0]?.pair ?? names.slice(0, 2).map(([, name]) => name)).map((name) => data.inits.findIndex((init) => bare(init.name) === bare(name)));
   const choices = {
     first: [names, pair[0]],
     second: [names, pair[1] ?? 0],
@@ -367,10 +414,10 @@ function fillViews() {
     view[id].replaceChildren(...options.map(([value, text]) => element("option", { value, ...(value === start ? { selected: "" } : {}) }, text)));
     view[id].parentElement.hidden = options.length - (id === "labels") < 2;
   }
-  document.querySelector(".legend").append(...data.inits.map((init) => {
-    const swatch = element("span", { class: "dot", "aria-hidden": "true" });
-    swatch.style.background = init.color;
-    const name = init.name.split(" [")[0];
+  document.querySelector(".legend").append(...data.inits.map((init, place) => {
+    const line = { x1: 0, x2: 26, y1: 5, y2: 5, stroke: init.color, "stroke-width": 2.5, "stroke-dasharray": DASHES[place % 4] };
+    const swatch = element("svg", { width: 26, height: 10, "aria-hidden": "true" }, element("line", line));
+    const name = bare(init.name);
     return element("button", { type: "button", "aria-pressed": "false", "data-init": name, onclick: () => focusOn("init", name) }, swatch, init.name);
   }));
 }

@@ -9,7 +9,7 @@ from typing import Any
 
 from ..analysis.report_input import LeaderboardRow, ReportInput, fold_keys, look_up_metric
 from ..analysis.verdicts import Verdict, compute_verdicts
-from ..answers.headline import pair_headlines
+from ..answers.headline import pair_headlines, seen_from_the_other, sureness
 from ..elements.format import GENERATED, clean, format_percent, order_metrics
 from ..elements.pictures import looks_of
 from ..elements.verdict_format import flag_names
@@ -42,7 +42,7 @@ def explorer_data(results: ReportInput, task: str = "", init: str = "") -> str:
     `rows` are averages: task, network, protocol, labels and init as places in their lists, then numbers of
     training and validation labels, seeds, mean and sd of each metric, and record keys. `verdicts` are by
     metric: places of both rows, difference, its interval, verdict, seeds, test images, detectable difference,
-    flags and estimand.
+    flags, estimand, and the flag that excludes a verdict.
 
     Args:
         results: all results, so that verdicts are corrected over all tasks.
@@ -66,7 +66,11 @@ def explorer_data(results: ReportInput, task: str = "", init: str = "") -> str:
         "metrics": [_metric(results, name) for name in metrics],
         "inits": [{"name": name, "color": looks[name.split(" [")[0]].color} for name in inits],
         "labels": [[value, format_percent(value)] for value in lists["labels"].values],
-        "pairs": [{"pair": found.pair, "text": found.text} for found in pairs],
+        "pairs": [
+            {"pair": found.pair, "text": found.text, "sure": sureness(results, found)}
+            for each in pairs
+            for found in (each, seen_from_the_other(results, each))
+        ],
         "looks": {name: [look.glyph, look.color] for name, look in LOOKS.items()},
         "margin": results.margin,
         "rows": rows,
@@ -125,7 +129,7 @@ def _verdict(
         places[verdict.a], places[verdict.b], _round(verdict.difference), *map(_round, verdict.interval),
         verdict.verdict, len(verdict.seeds), verdict.n_test, _round(verdict.mde),
         [lists["flags"].place(name) for name in flag_names(verdict)],
-        lists["estimand"].place(verdict.estimand), int(verdict.barred is not None),
+        lists["estimand"].place(verdict.estimand), verdict.barred.name if verdict.barred else "",
     ]  # fmt: skip
 
 

@@ -152,20 +152,25 @@ def count_cells(results: ReportInput) -> tuple[tuple[int, str, str], ...]:
 
 
 def _equal_shares(results: ReportInput) -> list[str]:
-    """Name the fractions of a task with the same training images."""
-    shares: dict[tuple[str, int, str, int, int], set[float]] = defaultdict(set)
+    """Name the fractions of a task that have the same training images with every seed."""
+    counts: dict[tuple[str, int, str], dict[float, dict[int, int]]] = defaultdict(lambda: defaultdict(dict))
     for record in results.counted:
         if record.counts:  # subsets of a seed are nested: equal sizes are equal subsets
             cell = record.cell
-            place = (cell.task, cell.size, record.hashes.data, cell.seed, record.counts.train)
-            shares[place].add(cell.fraction)
-    equal = sorted({(place[0], place[-1], *sorted(of)) for place, of in shares.items() if len(of) > 1})
-    return [
-        f"{task}: {' and '.join(map(format_percent, of))} of the labels are the same "
-        f"{count_noun(many, 'training image')}, since numbers are rounded and each class keeps some: read "
-        "their comparisons as one."
-        for task, many, *of in equal
-    ]
+            counts[cell.task, cell.size, record.hashes.data][cell.fraction][cell.seed] = record.counts.train
+    found = []
+    for (task, _, _), fractions in sorted(counts.items()):
+        alike: dict[tuple[tuple[int, int], ...], list[float]] = defaultdict(list)
+        for fraction, by_seed in sorted(fractions.items()):
+            alike[tuple(sorted(by_seed.items()))].append(fraction)
+        found += [
+            f"{task}: {' and '.join(map(format_percent, of))} of the labels are the same "
+            f"{count_noun(by_seed[0][1], 'training image')}, since numbers are rounded and each class keeps "
+            "some: read their comparisons as one."
+            for by_seed, of in alike.items()
+            if len(of) > 1
+        ]
+    return found
 
 
 def damage_notice(results: ReportInput) -> str:

@@ -51,11 +51,14 @@ def text_of(results: ReportInput, names: Sequence[str], **changes: object) -> st
     [
         (["worse"] * 8 + ["undecided"], "mednet is worse than imagenet in 8 of 9 comparisons: "),
         (["better"] * 9, "mednet is better than imagenet in 9 of 9 comparisons: "),
-        (["equivalent"] * 2 + ["undecided"] * 7, "mednet is equivalent to imagenet in 2 of 9 comparisons: "),
+        (
+            ["equivalent"] * 2 + ["undecided"] * 7,
+            "Mostly undecided: mednet is equivalent to imagenet in 2 of 9 comparisons: ",
+        ),
         (["undecided"] * 9, "Undecided: mednet against imagenet, 0 of 9 comparisons decided: "),
         (
             ["better", "worse", "worse"] + ["undecided"] * 6,
-            "mednet against imagenet: better in 1, worse in 2 of 9 comparisons; mean ",
+            "Mostly undecided: mednet against imagenet: better in 1, worse in 2 of 9 comparisons; mean ",
         ),
         (
             ["better", "equivalent", "worse"] * 3,

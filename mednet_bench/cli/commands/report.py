@@ -65,7 +65,8 @@ def leaderboard_command(values: ParsedValues) -> int:
 def publish_command(values: ParsedValues) -> int:
     """Write the records of runs for other people.
 
-    Without images, paths and identifiers. The folder is a run directory with the licenses of all inputs and the hash of every file.
+    Without images, paths and identifiers. The folder is a run directory with the licenses of all inputs and
+    the hash of every file.
     """
     manifest = published.publish.publish_runs(values["runs"], values["to"])
     licenses = {each.task: each.license for each in manifest.tasks}
