@@ -175,11 +175,11 @@ def sureness(results: ReportInput, found: PairHeadline) -> str:
     parts = [
         _pooled(found.mean, judged) if len(judged) > 1 else "",
         range_with_noun((len(verdict.seeds) for verdict in judged), "seed"),
-        f"in {fixed} of {len(judged)} every seed gives the same result" if fixed else "",
         f"{undecided} of {total} undecided" if undecided else "none undecided",
+        f"in {fixed} all seeds give one result" if fixed else "",
         f"{excluded} without a verdict" if excluded else "",
         "" if medical else "no medical weights in this run",
-        f"{len(medical)} medical inits to compare" if len(medical) > 1 else "",
+        f"{len(medical)} medical inits" if len(medical) > 1 else "",
     ]
     return f"{'; '.join(filter(None, parts))}."
 
@@ -192,7 +192,7 @@ def _pooled(mean: MeanOverTasks, judged: Sequence[Verdict]) -> str:
         (len({verdict.a.fraction for verdict in judged}), "label budget"),
         (len({verdict.a.arch for verdict in judged}), "network"),
     )
-    pooled = ", ".join(count_noun(n, noun) for n, noun in counts if n > 1)
+    pooled = join_words([count_noun(n, noun) for n, noun in counts if n > 1])
     origins = f" of {count_noun(mean.units, 'origin')}" if mean.units != tasks else ""
     over = f"{count_noun(tasks, 'task')}{origins}{f', pooled over {pooled}' if pooled else ''}"
     return over if mean.units >= MEAN_UNITS else f"{over}: too few for an interval of the mean"
@@ -213,9 +213,9 @@ def recommendation(results: ReportInput) -> str:
     if balance[best] <= 0:
         return "No init is shown to be ahead of another."
     where = "on generated images" if results.generated(judged[0].a.task) else "here"
-    wins = f"{best} is best supported {where}: {_won_lost(by_init[best])} comparisons with all others"
+    wins = f"{best} is best supported {where}: {_won_lost(by_init[best])} comparisons"
     direct = [verdict for verdict in by_init[best] if verdict.b.init == others[0]]
-    return f"{wins}; {_won_lost(direct)} with {others[0]}." if len(others) > 1 and direct else f"{wins}."
+    return f"{wins}; {_won_lost(direct)} against {others[0]}." if len(others) > 1 and direct else f"{wins}."
 
 
 def _won(verdicts: Sequence[Verdict], name: str = BETTER) -> int:

@@ -217,7 +217,7 @@ function drawCurves(rows, labels, width) {
   const metric = Number(view.metric.value), narrow = window.innerWidth < 700;
   const tasks = [...new Set(rows.map((row) => row[TASK]))].slice(0, MOST_PANELS);
   const [left, bottom, title] = [52, 38, 17];
-  const height = narrow ? 390 : Math.max(300, Math.min(430, 230 * tasks.length));
+  const height = narrow ? 340 : Math.max(300, Math.min(430, 230 * tasks.length));
   const fit = (columns) => Math.min((width - left) / columns / 1.3, (height - bottom) / Math.ceil(tasks.length / columns));
   const columns = tasks.map((_, place) => place + 1).reduce((best, n) => (fit(n) > fit(best) ? n : best), 1);
   const [w, h] = [(width - left) / columns, (height - bottom) / Math.ceil(tasks.length / columns)];

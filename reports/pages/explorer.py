@@ -93,12 +93,12 @@ def _clean(value: Any) -> Any:
 
 def _task_name(results: ReportInput) -> Callable[[LeaderboardRow], str]:
     """Return a namer of tasks, with the image size where a task was run at several."""
-    sizes: dict[str, set[tuple[int, int]]] = defaultdict(set)
+    sizes: dict[tuple[str, str, str], set[tuple[int, int]]] = defaultdict(set)
     for row in results.rows:
-        sizes[row.task].add((row.size, row.input_size))
+        sizes[row.task, row.arch, row.protocol].add((row.size, row.input_size))
 
     def name(row: LeaderboardRow) -> str:
-        several = len(sizes[row.task]) > 1
+        several = len(sizes[row.task, row.arch, row.protocol]) > 1
         return f"{row.task} ({row.size} px seen at {row.input_size} px)" if several else row.task
 
     return name
