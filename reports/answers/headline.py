@@ -79,7 +79,7 @@ def pair_headlines(results: ReportInput, task: str = "") -> tuple[PairHeadline, 
 
 def seen_from_the_other(results: ReportInput, found: PairHeadline) -> PairHeadline:
     """Return the headline of the same comparisons with the second init first."""
-    pair = found.pair[::-1]
+    pair = found.pair[1], found.pair[0]
     return _pair_headline(results, pair, [verdict.seen_from(pair[0]) for verdict in found.all_verdicts])
 
 

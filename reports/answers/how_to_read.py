@@ -8,6 +8,9 @@ def how_to_read(results: ReportInput) -> tuple[str, ...]:
     """Return paragraphs that define difference, interval, the four verdicts and their neighbors."""
     margin = f"{results.margin:g}"
     return (
+        "An init is what the weights start from: a pretraining, or random numbers (scratch). A protocol is "
+        "how the network then meets the task: finetune trains all weights, linear and knn use frozen "
+        "features. Labels are the share, or the number per class, of the training and validation labels.",
         "Each row compares two inits on the same test images and the same seeds. The difference is the test "
         "AUC of the first init minus that of the second, mean over seeds; above 0 favors the first. Its "
         f"95{NBSP}% interval covers only what the section Verdicts names above each table: seeds show the "

@@ -36,9 +36,6 @@ function savePicture(figure, png) {
     for (const [name, value] of Object.entries({ x: place.left - box.left, y: place.top - box.top, width: place.width, height: place.height })) copy.setAttribute(name, value);
     return new XMLSerializer().serializeToString(copy);
   });
-  const [width, height] = [Math.ceil(box.width), Math.ceil(box.height)];
-  const ground = paper === "rgba(0, 0, 0, 0)" ? getComputedStyle(document.body).backgroundColor : paper;
-  const whole = `<svg xmlns="http://www.w3.org/2000/svg" width="${width}" height="${height}" viewBox="0 0 ${width} ${height}" color="${style.color}" style="--paper: ${ground}" font-family="sans-serif"><rect width="100%" height="100%" fill="${ground}"/>${parts.join("")}</svg>`;
   const words = [...figure.querySelectorAll(".legend button, figcaption, .keys li")].filter((part) => part.checkVisibility());
   for (const part of words) {
     const range = document.createRange();
@@ -47,6 +44,9 @@ function savePicture(figure, png) {
     const label = element("text", { x: place.left - box.left, y: place.bottom - box.top - 4, "font-size": 12, fill: style.color }, part.textContent.trim());
     parts.push(new XMLSerializer().serializeToString(label));
   }
+  const [width, height] = [Math.ceil(box.width), Math.ceil(box.height)];
+  const ground = paper === "rgba(0, 0, 0, 0)" ? getComputedStyle(document.body).backgroundColor : paper;
+  const whole = `<svg xmlns="http://www.w3.org/2000/svg" width="${width}" height="${height}" viewBox="0 0 ${width} ${height}" color="${style.color}" style="--paper: ${ground}" font-family="sans-serif"><rect width="100%" height="100%" fill="${ground}"/>${parts.join("")}</svg>`;
   const name = figure.id || "plot";
   if (!png) return save(`${name}.svg`, whole, "image/svg+xml");
   const picture = new Image();

@@ -27,8 +27,7 @@ function element(name, attributes = {}, ...children) {
 
 const chosenOf = (facet) => new Set(boxes.filter((box) => box.name === facet && box.checked).map((box) => box.value));
 const taskOf = (row) => data.task[row[TASK]];
-const bare = (name) => name.split(" [")[0]; // without the variant of records that must not be mixed
-const pairOf = () => [view.first, view.second].map((select) => data.inits[select.value].name);
+const pairOf = (part = "name") => [view.first, view.second].map((select) => data.inits[select.value][part]);
 
 /** Rows of the chosen network and protocol whose task the filters leave. */
 function shownRows() {
@@ -98,8 +97,9 @@ function drawTable() {
   ].filter(Boolean).join("; ");
   const table = element("table", { id: "board-table" }, element("caption", {}, what),
     element("thead", {}, head), element("tbody", {}, ...body));
-  const nothing = element("p", { class: "nothing" }, `${a} and ${b} have no common result here: choose other labels or another protocol.`);
-  document.getElementById("scores").replaceChildren(found.length ? table : nothing, element("div", { class: "tools" },
+  const cure = a === b ? "Choose two different inits to compare." : `${a} and ${b} have no common result here: choose other labels or another protocol, or reset the filters.`;
+  document.getElementById("scores").replaceChildren(found.length ? table : element("p", { class: "nothing" }, cure));
+  if (found.length) document.getElementById("scores").append(element("div", { class: "tools" },
     element("button", { type: "button", onclick: () => saveComparisons(found) }, "CSV")));
 }
 
@@ -122,7 +122,7 @@ function axis(a, b, reach) {
 function tableRow(one, before, reach) {
   const task = taskOf(one.a), again = before?.a[TASK] === one.a[TASK];
   const [glyph, color] = data.looks[one.verdict] ?? ["", "currentColor"];
-  const name = element("button", { type: "button", class: "plain", title: `Show ${task} only`, onclick: () => focusOn("task", task.split(" (")[0]) }, task);
+  const name = element("button", { type: "button", class: "plain", "data-key": `task ${task}`, title: `Show ${task} only`, onclick: () => focusOn("task", task.split(" (")[0]) }, task);
   const interval = one.ends[0] === null ? "" : `${signed(one.ends[0])} to ${signed(one.ends[1])}`;
   const said = `${plain(one.scores[0]?.[0])} and ${plain(one.scores[1]?.[0])}; difference ${signed(one.difference)}${interval && ` (95 % interval ${interval})`}; ${
     one.own ? `${one.facts[6]} common seeds, ${one.facts[7]} test images` : "no verdict on this metric: see AUC"}`;
@@ -130,7 +130,7 @@ function tableRow(one, before, reach) {
   const bar = drawInterval(one, reach, color);
   hover(bar, () => [said]);
   const row = element("tr", { class: again ? "again" : "" },
-    element("th", { scope: "row" }, name, data.notes[task] ? element("small", {}, "generated") : ""),
+    element("th", { scope: "row" }, name, Object.hasOwn(data.notes, task.split(" (")[0]) ? element("small", {}, "generated") : ""),
     element("td", { class: "num wide" }, ...labelsOf(one.a)),
     ...one.scores.map((score) => element("td", { class: "num" }, plain(score?.[0]))),
     element("td", { class: "wide" }, bar),
@@ -164,7 +164,7 @@ function explanation(one) {
     if (facts[8] !== null) lines.push(`With these ${facts[6]} seeds and ${facts[7]} test images, a true difference of ${plain(facts[8])} is shown with 80 % probability.`);
     if (one.verdict === "undecided" && one.ends[0] * one.ends[1] > 0) lines.push("The interval excludes 0, but is not corrected for the number of tasks; the verdict is.");
   } else lines.push("No verdict is computed for this metric.");
-  if (facts) lines.push(facts[9].length ? `Flags: ${facts[9].map((flag) => data.flags[flag]).join(", ")}.` : "No flag.");
+  if (facts) lines.push(facts[9].length ? `Flags: ${facts[9].map((flag) => data.flags[flag].filter(Boolean).join(": ")).join("; ")}.` : "No flag.");
   const keys = [...one.a[KEYS], ...one.b[KEYS]];
   const records = element("details", { class: "records" }, element("summary", {}, `${keys.length} records`),
     element("code", {}, keys.map((key) => `records/${key}.json`).join("\n")));
@@ -196,7 +196,7 @@ function drawMark(verdict, x, y, color) {
 
 /** Learning curves as small multiples; a forest plot where one number of labels was run. */
 function drawPlot() {
-  const rows = shownRows().filter((row) => !chosenOf("init").size || chosenOf("init").has(bare(data.inits[row[INIT]].name)));
+  const rows = shownRows().filter((row) => !chosenOf("init").size || chosenOf("init").has(data.inits[row[INIT]].bare));
   const labels = [...new Set(rows.map((row) => row[LABELS]))].sort((x, y) => rank(x) - rank(y));
   const figure = document.getElementById("plot");
   const curves = labels.length > 1;
@@ -238,7 +238,7 @@ function drawCurves(rows, labels, width) {
     drawing.append(panel({ task, rows: scored.filter((row) => row[TASK] === task), at, w, h, x, y, labels, metric, last, first: place % columns === 0, ticks: ticksOf(low, high, h) }));
   });
   const what = data.metrics[metric].title;
-  drawing.append(element("text", { x: left + (width - left) / 2, y: height - 4, "text-anchor": "middle" }, "nominal share of the labels"),
+  drawing.append(element("text", { x: left + (width - left) / 2, y: height - 4, "text-anchor": "middle" }, positive ? "nominal share of the labels" : "label budget"),
     element("text", { transform: `translate(12 ${(height - bottom) / 2}) rotate(-90)`, "text-anchor": "middle" }, `test ${what}`));
   return drawing;
 }
@@ -249,10 +249,13 @@ function ticksOf(low, high, h) {
   return Array.from({ length: Math.max(0, Math.floor(high / step) - first + 1) }, (_, n) => (first + n) * step);
 }
 
+/** Cut the middle out of a long name. */
+const shortened = (name, most) => (name.length <= most ? name : `${name.slice(0, Math.ceil(most * 0.6) - 1)}…${name.slice(name.length - Math.floor(most * 0.4))}`);
+
 function panel({ task, rows, at, w, h, x, y, labels, metric, last, first, ticks }) {
   const name = data.task[task], most = Math.floor((w - 14) / 7);
-  const shown = name.length > most ? `${name.slice(0, most - 1)}…` : name;
-  const group = element("g", { transform: `translate(${at[0]} ${at[1]})`, tabindex: 0, class: "panel-curve", role: "button" },
+  const shown = shortened(name, most);
+  const group = element("g", { transform: `translate(${at[0]} ${at[1]})`, tabindex: 0, class: "panel-curve", role: "button", "data-key": `panel ${name}` },
     element("text", { x: 4, y: 12, class: "panel-title" }, shown));
   for (const tick of ticks) {
     group.append(element("line", { x1: 4, x2: w - 12, y1: y(tick), y2: y(tick), class: "grid" }));
@@ -262,7 +265,7 @@ function panel({ task, rows, at, w, h, x, y, labels, metric, last, first, ticks 
   labels.forEach((label, place) => {
     const end = place === labels.length - 1, wide = share(label).length * 6.5;
     const from = x(label) - (place ? (end ? wide : wide / 2) : 0);
-    if (!last || from < free || (!end && from + wide > x(labels.at(-1)) - share(labels.at(-1)).length * 6.5)) return;
+    if (!last || from < free || (!end && from + wide + 6 > x(labels.at(-1)) - share(labels.at(-1)).length * 6.5)) return;
     free = from + wide + 6;
     const tick = { x: x(label), y: h + 10, "text-anchor": place ? (place === labels.length - 1 ? "end" : "middle") : "start", class: "tick", onclick: () => choose("labels", label) };
     group.append(element("text", tick, share(label)));
@@ -322,7 +325,7 @@ function drawForest(width) {
     const said = `${taskOf(one.a)}: ${signed(one.difference)} (${signed(one.ends[0])} to ${signed(one.ends[1])}), ${one.excluded || one.verdict || "no verdict"}`;
     const most = Math.floor(left / 6.4);
     const group = element("g", { tabindex: 0, role: "img", "aria-label": said },
-      element("text", { x: left - 6, y: place * line + 16, "text-anchor": "end" }, taskOf(one.a).slice(0, most)), interval);
+      element("text", { x: left - 6, y: place * line + 16, "text-anchor": "end" }, shortened(taskOf(one.a), most)), interval);
     hover(group, () => [said]);
     drawing.append(group);
   });
@@ -364,7 +367,7 @@ function choose(id, value) {
 function drawBoard() {
   if (!data) return;
   followFilters();
-  const pair = pairOf().map(bare);
+  const pair = pairOf("bare");
   const found = data.pairs.find((one) => one.pair.every((name, place) => name === pair[place]));
   if (data.pairs.length) {
     document.querySelector("h1").textContent = found?.text ?? `Nothing compares ${pair.join(" and ")}.`;
@@ -373,9 +376,12 @@ function drawBoard() {
   for (const button of document.querySelectorAll(".legend button")) {
     button.setAttribute("aria-pressed", String(chosenOf("init").has(button.dataset.init)));
   }
-  tip.hidden = true;
+  const focused = document.activeElement?.dataset?.key;
   drawTable();
   drawPlot();
+  const again = focused && [...document.querySelectorAll(".board [data-key]")].find((one) => one.dataset.key === focused);
+  if (again) again.focus();
+  tip.hidden = true;
 }
 
 /** A filter for one protocol, network or number of labels decides the choice of the top. */
@@ -401,7 +407,7 @@ function fillViews() {
   const labels = data.labels.map((_, place) => place).sort((x, y) => rank(y) - rank(x));
   const few = new Set(rows.map((row) => `${row[TASK]} ${row[LABELS]}`)).size <= 12;
   const names = data.inits.map((init, place) => [place, init.name]);
-  const pair = (data.pairs[0]?.pair ?? names.slice(0, 2).map(([, name]) => name)).map((name) => data.inits.findIndex((init) => bare(init.name) === bare(name)));
+  const pair = (data.pairs[0]?.pair ?? names.slice(0, 2).map(([, name]) => name)).map((name) => data.inits.findIndex((init) => init.bare === name || init.name === name));
   const choices = {
     first: [names, pair[0]],
     second: [names, pair[1] ?? 0],
@@ -417,7 +423,7 @@ function fillViews() {
   document.querySelector(".legend").append(...data.inits.map((init, place) => {
     const line = { x1: 0, x2: 26, y1: 5, y2: 5, stroke: init.color, "stroke-width": 2.5, "stroke-dasharray": DASHES[place % 4] };
     const swatch = element("svg", { width: 26, height: 10, "aria-hidden": "true" }, element("line", line));
-    const name = bare(init.name);
+    const name = init.bare;
     return element("button", { type: "button", "aria-pressed": "false", "data-init": name, onclick: () => focusOn("init", name) }, swatch, init.name);
   }));
 }

@@ -12,6 +12,7 @@ from ..analysis.verdicts import Verdict, compute_verdicts
 from ..answers.headline import pair_headlines, seen_from_the_other, sureness
 from ..elements.format import GENERATED, clean, format_percent, order_metrics
 from ..elements.pictures import looks_of
+from ..elements.verdict_flags import MEANINGS
 from ..elements.verdict_format import flag_names
 from ..elements.verdict_style import LOOKS
 from ..statistics.metric_influence import JUDGED_METRICS
@@ -60,11 +61,15 @@ def explorer_data(results: ReportInput, task: str = "", init: str = "") -> str:
         metric: [_verdict(lists, places, verdict) for verdict in found if verdict.a in places]
         for metric, found in _judged(results, metrics)
     }
-    inits, looks = lists["init"].values, looks_of([row.init for row in results.rows])
+    looks = looks_of([row.init for row in results.rows])
+    bare = {_init_name(row): row.init for row in kept}
     pairs = sorted(pair_headlines(results, task), key=lambda found: init not in ("", *found.pair))
     data = {
         "metrics": [_metric(results, name) for name in metrics],
-        "inits": [{"name": name, "color": looks[name.split(" [")[0]].color} for name in inits],
+        "inits": [
+            {"name": name, "bare": bare[name], "color": looks[bare[name]].color}
+            for name in lists["init"].values
+        ],
         "labels": [[value, format_percent(value)] for value in lists["labels"].values],
         "pairs": [
             {"pair": found.pair, "text": found.text, "sure": sureness(results, found)}
@@ -75,7 +80,8 @@ def explorer_data(results: ReportInput, task: str = "", init: str = "") -> str:
         "margin": results.margin,
         "rows": rows,
         "verdicts": verdicts,
-        **{name: lists[name].values for name in ("task", "arch", "protocol", "flags", "estimand")},
+        **{name: lists[name].values for name in ("task", "arch", "protocol", "estimand")},
+        "flags": [[name, MEANINGS.get(name, "")] for name in lists["flags"].values],
         "modalities": {task: facts.modality for task, facts in results.tasks.items()},
         "notes": {row.task: GENERATED for row in results.rows if results.generated(row.task)},
     }
@@ -104,16 +110,20 @@ def _task_name(results: ReportInput) -> Callable[[LeaderboardRow], str]:
     return name
 
 
+def _init_name(row: LeaderboardRow) -> str:
+    """Name the init, with its variant where records must not be mixed."""
+    return f"{row.init} [{row.variant}]" if row.ambiguous else row.init
+
+
 def _row(
     lists: dict[str, IndexedValues],
     row: LeaderboardRow,
     metrics: Sequence[str],
     name: Callable[[LeaderboardRow], str],
 ) -> list[Any]:
-    init = f"{row.init} [{row.variant}]" if row.ambiguous else row.init
     places = (
         ("task", name(row)), ("arch", row.arch), ("protocol", row.protocol),
-        ("labels", row.fraction), ("init", init),
+        ("labels", row.fraction), ("init", _init_name(row)),
     )  # fmt: skip
     stats = [row.stats.get(metric) for metric in metrics]
     scores = [[_round(stat.mean), _round(stat.sd)] if stat and stat.n else None for stat in stats]

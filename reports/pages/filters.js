@@ -19,6 +19,12 @@ function tick(chosen) {
 }
 
 function filter() {
+  applyMarks();
+  drawBoard();
+}
+
+/** Hide the rows and pictures of the sections that the ticked boxes leave out. */
+function applyMarks() {
   const chosen = ticked();
   const wanted = new Map([...chosen].map(([name, ticks]) => [name, new Set(ticks.map((box) => box.id))]));
   const verdicts = new Map(); // thousands of rows share a few hundred different marks
@@ -30,7 +36,6 @@ function filter() {
   for (const table of original.keys()) group(table);
   fold(chosen.size > 0);
   report(chosen);
-  drawBoard();
 }
 
 function fits(marks, wanted) {

@@ -23,6 +23,7 @@ SCRIPTS = ("address.js", "downloads.js", "tables.js", "filters.js", "explorer.js
 """Concatenated in this order, since each needs those before it."""
 PACK_ABOVE = 2_000_000
 """Characters of a page whose sections are packed: a browser unpacks each when it is scrolled to."""
+UNPACKED = '<p class="nothing">Packed: scroll here, also before printing, or see report.md.</p>'
 SECTION_BODY = re.compile(r'(<section id="[^"]+"[^>]*>\n<h2[^\n]*</h2>\n)(.*?)(</section>)', re.DOTALL)
 
 
@@ -76,7 +77,7 @@ def render_html(page: ReportPage) -> str:
 def _pack(section: re.Match[str]) -> str:
     """Compress the body of a section."""
     packed = base64.b64encode(gzip.compress(section[2].encode(), mtime=0)).decode()
-    return f'{section[1]}<script type="text/plain" class="packed">{packed}</script>{section[3]}'
+    return f'{section[1]}<script type="text/plain" class="packed">{packed}</script>{UNPACKED}{section[3]}'
 
 
 def _resource(name: str) -> str:

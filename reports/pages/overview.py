@@ -12,7 +12,7 @@ from ..answers import ANSWER_ORDER
 from ..answers.headline import doubts, headline, recommendation, sureness
 from ..answers.how_to_read import how_to_read
 from ..answers.next_steps import next_sentence
-from ..elements.format import GENERATED, TIMES, count_noun, format_percent
+from ..elements.format import GENERATED, TIMES, count_noun, format_labels
 from ..elements.section import SECTIONS, ReportAnswer, ReportSection, SectionContent, SectionPart
 from ..sections import SECTION_ORDER
 from .explorer import explorer_data
@@ -164,7 +164,7 @@ def _equal_shares(results: ReportInput) -> list[str]:
         for fraction, by_seed in sorted(fractions.items()):
             alike[tuple(sorted(by_seed.items()))].append(fraction)
         found += [
-            f"{task}: {' and '.join(map(format_percent, of))} of the labels are the same "
+            f"{task}: {' and '.join(map(format_labels, of))} are the same "
             f"{count_noun(by_seed[0][1], 'training image')}, since numbers are rounded and each class keeps "
             "some: read their comparisons as one."
             for by_seed, of in alike.items()

@@ -10,6 +10,7 @@ async function openSection(section) {
     const bytes = Uint8Array.from(atob(packed.textContent), (letter) => letter.charCodeAt(0));
     const text = await new Response(new Blob([bytes]).stream().pipeThrough(new DecompressionStream("gzip"))).text();
     if (!packed.isConnected) return; // unpacked meanwhile
+    packed.nextElementSibling.remove();
     packed.outerHTML = text;
   }
   if (section.dataset.open) return;
@@ -36,7 +37,7 @@ const near = new IntersectionObserver((entries) => {
     if (!isIntersecting) continue;
     near.unobserve(target);
     openSection(target).then(() => {
-      filter();
+      applyMarks();
       sortAs(parsed(location.hash).chosen.get("sort") ?? []);
     });
   }
@@ -51,7 +52,18 @@ async function show({ anchor, chosen }) {
   filter();
   sortAs(chosen.get("sort") ?? []);
   dress(["light", "dark"].find((theme) => chosen.get("theme")?.includes(theme)) ?? "");
-  if (anchor) document.getElementById(anchor)?.scrollIntoView({ behavior: "instant" });
+  if (anchor) await reveal(anchor);
+}
+
+/** Scroll to a part; what lies above it is unpacked first, so that it does not move away. */
+async function reveal(anchor) {
+  const target = document.getElementById(anchor);
+  if (!target) return;
+  const above = sections.filter((section) => section.compareDocumentPosition(target) & Node.DOCUMENT_POSITION_FOLLOWING);
+  await Promise.all([...above, ...sections.filter((section) => section.contains(target))].map(openSection));
+  applyMarks();
+  if (target.tagName === "DETAILS") target.open = true;
+  target.scrollIntoView();
 }
 
 /** Set the address to the state of the page. */
@@ -108,6 +120,7 @@ more.addEventListener("click", () => {
   more.setAttribute("aria-expanded", String(bar.classList.toggle("wide")));
 });
 document.addEventListener("keydown", (event) => {
+  if (event.key === "Escape") tip.hidden = true;
   const open = event.key === "Escape" && bar.querySelector("details[open]");
   if (!open) return;
   open.open = false;
@@ -120,8 +133,10 @@ document.addEventListener("click", (event) => {
 window.addEventListener("hashchange", () => {
   const address = parsed(location.hash);
   // A link to a section keeps the filter; any other address sets the whole state.
-  if (address.anchor && address.chosen.size === 0) remember();
-  else show(address);
+  if (address.anchor && address.chosen.size === 0) {
+    reveal(address.anchor);
+    remember();
+  } else show(address);
 });
 
 bar.hidden = false;

@@ -44,6 +44,9 @@ def publish_runs(folders: Sequence[Path], out: Path) -> PublishedManifest:
             record; `out` exists and is no publication, or is not writable.
         DiskFullError: the disk is full; `out` is then as before.
     """
+    for folder in folders:
+        if out.resolve() != folder.resolve() and out.resolve().is_relative_to(folder.resolve()):
+            raise UserError(f"{out} is inside {folder}, which it would change: choose a folder outside.")
     merged = merge_runs(folders)
     if merged.unreadable:
         raise _damaged(merged.unreadable[0])

@@ -5,6 +5,7 @@ import csv
 import io
 import json
 import re
+import tarfile
 import xml.etree.ElementTree as ElementTree
 from collections.abc import Callable
 from importlib.resources import files
@@ -15,10 +16,15 @@ from selenium.webdriver import Chrome
 from selenium.webdriver.support.ui import WebDriverWait
 from synthetic import Grid, write_run
 
-from mednet_bench.reports.pages.build import build_report
+from mednet_bench.reports.analysis.load_report_input import load_report_input
+from mednet_bench.reports.analysis.report_input import ReportInput
+from mednet_bench.reports.answers.headline import pair_headlines
+from mednet_bench.reports.pages.build import BuiltReport, build_report
+from mednet_bench.reports.published.manifest import check_published
 
 Screen = Callable[..., None]
 MINUS = "\N{MINUS SIGN}"
+DOCS = Path(__file__).parents[2] / "docs"
 DEMO = Grid(
     tasks=tuple(f"phantom-{name}" for name in ("cells", "lesion", "organ", "stain", "thorax")),
     protocols=("linear",),
@@ -211,7 +217,7 @@ def test_values_intervals_and_n_are_shown_on_hover_and_by_keyboard(browser: Chro
     tip = "const tip = document.getElementById('tip'); return tip.hidden ? '' : tip.textContent"
     browser.execute_script("document.querySelector('.panel-curve').focus()")
     first = browser.execute_script(tip)
-    assert re.search(r"mednet 0\.\d{3} ± 0\.\d{3} \(n = 3, 546 labels\)", first)
+    assert re.search(r"mednet 0\.\d{3} ± 0\.\d{3} \(n = 3, labels: 546 train, 68 val\)", first)
     press = "document.querySelector('.panel-curve').dispatchEvent(new KeyboardEvent('keydown', arguments[0]))"
     browser.execute_script(press, {"key": "ArrowLeft"})
     assert "50" in browser.execute_script(tip) and browser.execute_script(tip) != first
@@ -231,18 +237,21 @@ def test_definition_flags_and_records_open_beside_the_number(browser: Chrome, pa
     assert len(keys) == 6 and all((run / "records" / f"{key}.json").is_file() for key in keys)
 
 
-def test_the_table_is_saved_as_csv_and_the_plot_as_svg_and_png(browser: Chrome, page: str):
+def test_the_table_is_saved_as_csv_and_the_plot_as_svg_and_png(browser: Chrome, page: str, run: Path):
     browser.execute_script("document.querySelector('#scores .tools button').click()")
     kind, content = browser.execute_async_script(READ)
     rows = list(csv.reader(io.StringIO(content)))
-    assert kind == "text/csv" and len(rows) == 10 and "mednet" in rows[0]
-    difference = rows[0].index("Difference")
-    assert float(rows[1][difference]) == float(text(browser, "#board-table tbody b").replace(MINUS, "-"))
+    assert kind == "text/csv" and len(rows) == 10 and rows[1][6:9] == ["mednet", "imagenet", "auc"]
+    stored = verdict_rows(run)["breastmnist", "mednet", "imagenet", "finetune", "1"]
+    saved = dict(zip(*rows[:2], strict=True))
+    for name in ("difference", "low", "high"):
+        assert float(saved[name]) == pytest.approx(float(stored[name]), abs=1e-6)
+    assert saved["verdict"] == stored["verdict"]
     browser.execute_script("document.querySelectorAll('#plot .tools button')[0].click()")
     kind, content = browser.execute_async_script(READ)
     root = ElementTree.fromstring(content)
     drawn = [part.text for part in root.iter() if part.tag.endswith("text")]
-    assert kind == "image/svg+xml" and "breastmnist" in drawn and "test AUC" in drawn
+    assert kind == "image/svg+xml" and {"breastmnist", "test AUC", "mednet"} <= {*drawn}
     browser.execute_script("document.querySelectorAll('#plot .tools button')[1].click()")
     WebDriverWait(browser, 60).until(lambda _: browser.execute_script("return window.caught.length > 2"))
     assert browser.execute_script("return window.caught.at(-1).type") == "image/png"
@@ -311,3 +320,47 @@ def test_the_data_of_the_page_are_plain_json(run: Path):
     assert found and "<" not in found[1]
     data = json.loads(found[1])
     assert len(data["rows"]) == 54 and len(data["verdicts"]["auc"]) == 54
+
+
+# the published results that the repository carries: whole, as the docs say, and legible at a glance
+@pytest.fixture(scope="module")
+def published(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("carried")
+    with tarfile.open(DOCS / "results" / "published.tar.xz") as archive:
+        archive.extractall(folder)
+    return folder / "published"
+
+
+@pytest.fixture(scope="module")
+def built(published: Path, tmp_path_factory: pytest.TempPathFactory) -> BuiltReport:
+    return build_report([published], tmp_path_factory.mktemp("report"))
+
+
+@pytest.fixture
+def results(built: BuiltReport) -> ReportInput:
+    return built.results
+
+
+@pytest.mark.slow
+def test_every_file_is_as_it_was_published(published: Path):
+    manifest = check_published(published)
+    assert len({task.task for task in manifest.tasks}) == 14
+    assert all(task.license for task in manifest.tasks)
+    assert not list(published.rglob("*.png")) and load_report_input([published]).rows
+
+
+@pytest.mark.slow
+def test_the_docs_state_the_headlines_of_the_records(results: ReportInput):
+    stated = (DOCS / "results.md").read_text().replace("\n", " ")
+    for found in pair_headlines(results):
+        assert found.text.replace("\N{NO-BREAK SPACE}", " ") in re.sub(r" +", " ", stated)
+
+
+@pytest.mark.slow
+def test_the_first_screen_holds_headline_plot_and_leaderboard(
+    browser: Chrome, built: BuiltReport, screen: Callable[..., None]
+):
+    first_screen_fits(browser, built.html.as_uri(), screen)
+    phone_shows_verdicts(browser, built.html.as_uri(), screen)
+    assert browser.execute_script(SMALL_TEXT) == []
+    assert built.html.stat().st_size < 3_000_000

@@ -53,7 +53,7 @@ def text_of(results: ReportInput, names: Sequence[str], **changes: object) -> st
         (["better"] * 9, "mednet is better than imagenet in 9 of 9 comparisons: "),
         (
             ["equivalent"] * 2 + ["undecided"] * 7,
-            "Mostly undecided: mednet is equivalent to imagenet in 2 of 9 comparisons: ",
+            "Mostly undecided: mednet is equivalent to imagenet in 2 of 9 comparisons; mean ",
         ),
         (["undecided"] * 9, "Undecided: mednet against imagenet, 0 of 9 comparisons decided: "),
         (
