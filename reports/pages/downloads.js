@@ -29,7 +29,7 @@ function savePicture(figure, png) {
   const box = figure.getBoundingClientRect();
   const style = getComputedStyle(figure);
   const paper = getComputedStyle(document.documentElement).getPropertyValue("--paper") && getComputedStyle(figure.closest("section, main")).backgroundColor;
-  const panels = [...figure.querySelectorAll(".panel svg, .drawing svg, .legend svg")].filter((svg) => svg.checkVisibility());
+  const panels = [...figure.querySelectorAll(".panel svg, .drawing svg, .legend svg, .swatch svg")].filter((svg) => svg.checkVisibility());
   const parts = panels.map((svg) => {
     const place = svg.getBoundingClientRect(), copy = svg.cloneNode(true);
     inlined(svg, copy);
