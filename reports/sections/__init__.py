@@ -9,7 +9,6 @@ SECTION_ORDER = (
     "essay",
     "leaderboard",
     "learning-curves",
-    "difference-to-scratch",
     "modality-map",
     "by-patient",
     "clinical",

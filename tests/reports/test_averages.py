@@ -12,7 +12,7 @@ from mednet_bench.benchmark.schema.plan import Cell, Plan, PlannedCell, Training
 from mednet_bench.benchmark.schema.records import Record, RecordStore
 from mednet_bench.core.errors import UserError
 from mednet_bench.reports.analysis.load_report_input import load_report_input
-from mednet_bench.reports.analysis.pairs import differences_to
+from mednet_bench.reports.analysis.verdicts import compute_verdicts
 from mednet_bench.reports.pages.terminal import leaderboard_text
 from mednet_bench.reports.sections.leaderboard import best_rows
 from mednet_bench.reports.statistics.stats import describe_groups, describe_values
@@ -93,7 +93,7 @@ def test_inits_on_different_data_are_neither_compared_nor_subtracted(tmp_path: P
     other = replace(other, hashes=replace(other.hashes, data="x"))
     results = load_report_input([keep(tmp_path, one("a", 0.8), other)])
     assert best_rows(results.rows, "auc") == set()
-    assert differences_to(results, "scratch", "auc") == []
+    assert [verdict.barred.name for verdict in compute_verdicts(results)] == ["not-comparable"]
     assert all(row.ambiguous for row in results.rows)
 
 
@@ -104,14 +104,6 @@ def test_a_seed_that_occurs_twice_counts_once_and_the_later_record_holds(tmp_pat
     results = load_report_input([tmp_path])
     assert [row.stats["auc"].mean for row in results.rows] == [0.9]
     assert results.repeated == {"breastmnist": 1}
-
-
-def test_differences_pair_seeds_and_count_those_that_have_no_partner(tmp_path: Path):
-    ours = [one(f"o{s}", v, seed=s, init="imagenet") for s, v in enumerate((0.90, 0.95, 0.99))]
-    theirs = [one(f"t{s}", v, seed=s) for s, v in ((0, 0.80), (1, 0.90), (5, 0.10))]
-    (found,) = differences_to(load_report_input([keep(tmp_path, *ours, *theirs)]), "scratch", "auc")
-    assert found.stat.n == 2 and found.unpaired == 2
-    assert found.stat.mean == pytest.approx((0.10 + 0.05) / 2)
 
 
 def test_the_highest_mean_is_marked_within_a_block_only_and_never_alone(tmp_path: Path):
