@@ -273,6 +273,7 @@ def test_a_page_without_a_pair_still_opens(browser: Chrome, tmp_path: Path, scre
     assert "Nothing to compare" in text(browser, "main")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("width", [1440, 390])
 def test_axe_finds_no_barrier(browser: Chrome, page: str, screen: Screen, scheme: str, width: int):
@@ -289,6 +290,7 @@ def test_axe_finds_no_barrier(browser: Chrome, page: str, screen: Screen, scheme
     assert found[0] > 20 and found[1] == []
 
 
+@pytest.mark.slow
 def test_the_demo_prints_on_at_most_15_pages(browser: Chrome, tmp_path: Path, screen: Screen):
     write_run(tmp_path, DEMO)
     browser.get(build_report([tmp_path]).html.as_uri())
@@ -297,6 +299,7 @@ def test_the_demo_prints_on_at_most_15_pages(browser: Chrome, tmp_path: Path, sc
     assert 2 <= pages <= 15
 
 
+@pytest.mark.slow
 def test_a_long_page_is_packed_and_unpacked_where_it_is_read(
     browser: Chrome, run: Path, page: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ):
