@@ -85,9 +85,9 @@ function drawTable() {
   const title = data.metrics[view.metric.value].title;
   const ends = found.flatMap((one) => [one.difference, ...one.ends]).filter((value) => value !== null);
   const reach = Math.max(2 * data.margin, ...ends.map(Math.abs)) * 1.05;
-  const heads = [["Task", ""], ["Train labels", "num wide"], [a, "num"], [b, "num"], ["", "wide"], ["Difference", "num"], ["Verdict", ""]];
+  const heads = [["Task", ""], ["Train labels", "num wide"], [a, "num init"], [b, "num init"], ["", "wide"], ["Difference", "num"], ["Verdict", ""]];
   const head = element("tr", {}, ...heads.map(([text, type], place) =>
-    element("th", { scope: "col", class: type }, place === 4 ? axis(a, b, reach) : text)));
+    element("th", { scope: "col", class: type, title: type.endsWith("init") ? text : null }, place === 4 ? axis(a, b, reach) : text)));
   const body = found.flatMap((one, place) => tableRow(one, found[place - 1], reach));
   const apart = found.some((one) => one.verdict === "undecided" && one.ends[0] * one.ends[1] > 0);
   const what = [
