@@ -118,6 +118,7 @@ def test_color_tasks_are_refused_by_zoo_and_own_cards(
 
 
 @pytest.mark.parametrize("arch", [toys.ARCH, pytest.param("densenet121", marks=pytest.mark.slow)])
+@pytest.mark.slow
 def test_a_run_on_a_gray_task_trains_and_probes_the_network(
     arch: str, xray_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -69,6 +69,7 @@ def write_weights(file: Path, arch: str, seed: int) -> Path:
 
 
 @pytest.mark.parametrize("arch", [TINY, pytest.param(ARCH, marks=pytest.mark.slow)])
+@pytest.mark.slow
 def test_eight_inits_of_one_arch_pair_and_report_effects_licenses_and_contamination(
     arch: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

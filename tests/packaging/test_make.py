@@ -88,6 +88,7 @@ def test_a_disk_that_is_too_small_stops_before_the_install(checkout: Path) -> No
     assert not (checkout / ".venv").exists()
 
 
+@pytest.mark.slow
 def test_an_index_out_of_reach_is_one_sentence(checkout: Path) -> None:
     pip = {"PIP_CONFIG_FILE": os.devnull, "PIP_INDEX_URL": "http://127.0.0.1:9/simple", "PIP_RETRIES": "0"}
     error = sentence(make(checkout, NEED_MB="0", **pip))

@@ -255,6 +255,7 @@ def test_other_data_of_a_task_are_refused(
     assert not (tmp_path / "site").exists()
 
 
+@pytest.mark.slow
 def test_a_foreign_folder_is_refused_and_an_older_site_replaced(runs: list[Path], tmp_path: Path) -> None:
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "index.html").write_text("mine")

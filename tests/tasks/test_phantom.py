@@ -95,6 +95,7 @@ def test_a_larger_size_shows_the_same_picture(name):
         assert np.abs(small - shrunk).mean() < 0.02
 
 
+@pytest.mark.slow
 def test_labels_do_not_depend_on_the_size():
     np.testing.assert_array_equal(
         drawn("phantom-nodule", 64)["val"].labels, drawn("phantom-nodule")["val"].labels

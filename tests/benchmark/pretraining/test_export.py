@@ -103,6 +103,7 @@ def check_equal(found: NDArray[np.float32], mednet: FinishedMedNet, levels: torc
 
 
 @pytest.mark.parametrize("name", NETWORKS)
+@pytest.mark.slow
 def test_timm_loads_it_in_one_line_without_this_package(
     name: str, mednets: dict[str, Path], tmp_path: Path
 ) -> None:

@@ -166,6 +166,7 @@ def test_anchor_and_layer_decay_keep_weights_near_the_start(start: InitCard) -> 
 
 
 @pytest.mark.parametrize("objective", ["supervised", "mixed"])
+@pytest.mark.slow
 def test_frozen_batch_norm_normalizes_by_the_initial_statistics_and_learns_its_weights(
     start: InitCard, objective: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -56,6 +56,7 @@ def test_a_choice_of_the_user_s_stays_alone(name: str) -> None:
 
 
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="other allocators are left alone")
+@pytest.mark.slow
 def test_memory_freed_by_a_step_stays_unless_the_user_decides() -> None:
     code = (
         "import resource, torch\n"

@@ -61,6 +61,7 @@ def test_a_scanner_that_drowns_the_picture_is_found_by_the_report(mednet_bench: 
     assert "Does pretraining help everyone alike?" in (tmp_path / "run/report/report.md").read_text()
 
 
+@pytest.mark.slow
 def test_an_identifier_is_refused_before_anything_is_computed(mednet_bench: CommandLine, tmp_path: Path):
     n = len(write(tmp_path))
     write(tmp_path, np.array([f"patient {number}" for number in range(n)]))

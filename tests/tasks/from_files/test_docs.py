@@ -47,6 +47,7 @@ def check_nobody_is_named(desk: Path, secrets: Iterable[str], said: str) -> None
     assert not any(each in said for each in secrets)
 
 
+@pytest.mark.slow
 def test_the_commands_of_the_page_work_and_show_no_name(ward: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (ward.rename(ward.parent / "scans") / "ward.toml").unlink()
     said = walked(ward.parent, monkeypatch)
