@@ -167,8 +167,7 @@ def _gather_setting(
         if len({row.init for row in rows}) < len(rows) or len({row.setting for row in rows}) > 1:
             left_out.append(task)
             continue
-        facts = results.tasks.get(task)
-        unit = facts.source_group if facts and facts.source_group else task
+        unit = results.unit_of(task)
         clean = [row for row in rows if not row.inconclusive]
         units[unit][task] = {row.init: row.by_seed(scores) for row in clean}
         keys |= {(task, row.init): row.keys for row in clean}

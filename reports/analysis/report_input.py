@@ -285,6 +285,11 @@ class ReportInput:
             return facts.generated
         return self.plan is not None and task in self.plan.generated
 
+    def unit_of(self, task: str) -> str:
+        """Return the independent unit of a task: its source group, since images of one origin count once."""
+        facts = self.tasks.get(task)
+        return facts.source_group if facts and facts.source_group else task
+
     def step(self, step: str) -> tuple[Record, ...]:
         """Return the ok records of one step: pretrain, tune or score."""
         return tuple(r for r in self.records if r.cell.step == step and r.status == "ok")

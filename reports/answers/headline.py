@@ -69,9 +69,9 @@ def pair_headlines(results: ReportInput, task: str = "") -> tuple[PairHeadline, 
 
     Of one task only if it is named.
     """
-    counted, _ = evidence_of(results, compute_verdicts(results))
-    if task:
-        counted = [verdict for verdict in compute_verdicts(results) if verdict.a.task == task]
+    verdicts = compute_verdicts(results)
+    of_task = [verdict for verdict in verdicts if verdict.a.task == task]
+    counted = of_task if task else evidence_of(results, verdicts)[0]
     compared = {frozenset(pair_of(verdict)) for verdict in counted}
     pairs = [pair for pair in _pairs(results) if frozenset(pair) in compared]
     return tuple(_pair_headline(results, pair, verdicts_between(counted, *pair)) for pair in pairs)
@@ -156,10 +156,8 @@ def _mean(results: ReportInput, judged: Sequence[Verdict]) -> MeanOverTasks:
     """Average the differences of each independent task, then over tasks."""
     units: dict[str, list[float]] = defaultdict(list)
     for verdict in judged:
-        facts = results.tasks.get(verdict.a.task)
-        unit = facts.source_group if facts and facts.source_group else verdict.a.task
         if not math.isnan(verdict.difference):
-            units[unit].append(verdict.difference)
+            units[results.unit_of(verdict.a.task)].append(verdict.difference)
     return mean_over(np.array([np.mean(of) for of in units.values()] or [math.nan]))
 
 
@@ -206,7 +204,8 @@ def recommendation(results: ReportInput) -> str:
     by_init: dict[str, list[Verdict]] = defaultdict(list)
     for verdict in seen:
         by_init[verdict.a.init].append(verdict)
-    balance = {init: _won(of) - _won(of, WORSE) for init, of in by_init.items()}
+    counts = {init: count_verdicts(of) for init, of in by_init.items()}
+    balance = {init: of[BETTER] - of[WORSE] for init, of in counts.items()}
     best, *others = sorted(balance, key=lambda init: -balance[init]) or [""]
     if not others:
         return ""
@@ -218,12 +217,9 @@ def recommendation(results: ReportInput) -> str:
     return f"{wins}; {_won_lost(direct)} against {others[0]}." if len(others) > 1 and direct else f"{wins}."
 
 
-def _won(verdicts: Sequence[Verdict], name: str = BETTER) -> int:
-    return sum(verdict.verdict == name for verdict in verdicts)
-
-
 def _won_lost(verdicts: Sequence[Verdict]) -> str:
-    return f"better in {_won(verdicts)}, worse in {_won(verdicts, WORSE)} of {len(verdicts)}"
+    counts = count_verdicts(verdicts)
+    return f"better in {counts[BETTER]}, worse in {counts[WORSE]} of {len(verdicts)}"
 
 
 def doubts(results: ReportInput, notices: Sequence[str]) -> list[str]:

@@ -28,11 +28,11 @@ function saveRows(name, rows) {
 function savePicture(figure, png) {
   const box = figure.getBoundingClientRect();
   const style = getComputedStyle(figure);
-  const paper = getComputedStyle(document.documentElement).getPropertyValue("--paper") && getComputedStyle(figure.closest("section, main")).backgroundColor;
+  const paper = getComputedStyle(figure.closest("section, main")).backgroundColor;
   const panels = [...figure.querySelectorAll(".panel svg, .drawing svg, .legend svg, .swatch svg")].filter((svg) => svg.checkVisibility());
   const parts = panels.map((svg) => {
     const place = svg.getBoundingClientRect(), copy = svg.cloneNode(true);
-    inlined(svg, copy);
+    if (svg.closest(".drawing")) inlineStyles(svg, copy);
     for (const [name, value] of Object.entries({ x: place.left - box.left, y: place.top - box.top, width: place.width, height: place.height })) copy.setAttribute(name, value);
     return new XMLSerializer().serializeToString(copy);
   });
@@ -59,22 +59,22 @@ function savePicture(figure, png) {
 }
 
 /** Copy what the page's style sheet says of the top plot, which a file of its own lacks. */
-function inlined(from, to) {
-  [...from.querySelectorAll("text, line.grid, line.zero, rect.margin")].forEach((part, place) => {
-    const style = getComputedStyle(part), copy = to.querySelectorAll("text, line.grid, line.zero, rect.margin")[place];
-    for (const name of ["fill", "stroke", "opacity", "font-size", "font-weight"]) if (part.className.baseVal || from.closest(".drawing")) copy.style[name] = style.getPropertyValue(name);
+function inlineStyles(from, to) {
+  const [parts, copies] = [from, to].map((svg) => svg.querySelectorAll("text, line.grid, line.zero, rect.margin"));
+  parts.forEach((part, place) => {
+    const style = getComputedStyle(part);
+    for (const name of ["fill", "stroke", "opacity", "font-size", "font-weight"]) copies[place].style[name] = style.getPropertyValue(name);
   });
 }
 
 /** Add the buttons below a table or a figure. */
 function addTools(block) {
-  const tools = Object.assign(document.createElement("div"), { className: "tools" });
-  const kinds = block.tagName === "TABLE" ? { CSV: () => saveTable(block) } : { SVG: () => savePicture(block), PNG: () => savePicture(block, true) };
-  for (const [textContent, action] of Object.entries(kinds)) {
-    const button = Object.assign(document.createElement("button"), { type: "button", textContent });
-    button.addEventListener("click", action);
-    tools.append(button);
-  }
-  if (block.tagName === "TABLE") block.after(tools);
-  else block.append(tools);
+  if (block.tagName === "TABLE") block.after(toolbar({ CSV: () => saveTable(block) }));
+  else block.append(toolbar({ SVG: () => savePicture(block), PNG: () => savePicture(block, true) }));
+}
+
+/** Make a row of buttons: text -> action. */
+function toolbar(actions) {
+  const buttons = Object.entries(actions).map(([text, onclick]) => element("button", { type: "button", onclick }, text));
+  return element("div", { class: "tools" }, ...buttons);
 }

@@ -27,13 +27,14 @@ function element(name, attributes = {}, ...children) {
 
 const chosenOf = (facet) => new Set(boxes.filter((box) => box.name === facet && box.checked).map((box) => box.value));
 const taskOf = (row) => data.task[row[TASK]];
+const withoutSize = (task) => task.split(" (")[0]; // a task of several image sizes has its size behind the name
 const pairOf = (part = "name") => [view.first, view.second].map((select) => data.inits[select.value][part]);
 
 /** Rows of the chosen network and protocol whose task the filters leave. */
 function shownRows() {
   const tasks = chosenOf("task"), modalities = chosenOf("modality");
   const kept = (name) => {
-    const task = name.split(" (")[0];
+    const task = withoutSize(name);
     return (!tasks.size || tasks.has(task)) && (!modalities.size || modalities.has(data.modalities[task]));
   };
   return data.rows.filter(
@@ -83,11 +84,10 @@ function drawTable() {
   const found = comparisons();
   const [a, b] = pairOf();
   const title = data.metrics[view.metric.value].title;
-  const ends = found.flatMap((one) => [one.difference, ...one.ends]).filter((value) => value !== null);
-  const reach = Math.max(2 * data.margin, ...ends.map(Math.abs)) * 1.05;
+  const reach = reachOf(found);
   const heads = [["Task", ""], ["Train labels", "num wide"], [a, "num init"], [b, "num init"], ["", "wide"], ["Difference", "num"], ["Verdict", ""]];
   const head = element("tr", {}, ...heads.map(([text, type], place) =>
-    element("th", { scope: "col", class: type, title: type.endsWith("init") ? text : null }, place === 4 ? axis(a, b, reach) : text)));
+    element("th", { scope: "col", class: type, title: type.endsWith("init") ? text : null }, place === 4 ? axis(reach) : text)));
   const body = found.flatMap((one, place) => tableRow(one, found[place - 1], reach));
   const apart = found.some((one) => one.verdict === "undecided" && one.ends[0] * one.ends[1] > 0);
   const what = [
@@ -99,8 +99,13 @@ function drawTable() {
     element("thead", {}, head), element("tbody", {}, ...body));
   const cure = a === b ? "Choose two different inits to compare." : `${a} and ${b} have no common result here: choose other labels or another protocol, or reset the filters.`;
   document.getElementById("scores").replaceChildren(found.length ? table : element("p", { class: "nothing" }, cure));
-  if (found.length) document.getElementById("scores").append(element("div", { class: "tools" },
-    element("button", { type: "button", onclick: () => saveComparisons(found) }, "CSV")));
+  if (found.length) document.getElementById("scores").append(toolbar({ CSV: () => saveComparisons(found) }));
+}
+
+/** Largest difference that an axis of these comparisons shows, on both sides of 0. */
+function reachOf(found) {
+  const ends = found.flatMap((one) => [one.difference, ...one.ends]).filter((value) => value !== null);
+  return Math.max(2 * data.margin, ...ends.map(Math.abs)) * 1.05;
 }
 
 /** Save the comparisons that the table shows, with their setting, in full precision. */
@@ -114,7 +119,7 @@ function saveComparisons(found) {
   saveRows("comparisons", [head, ...lines]);
 }
 
-function axis(a, b, reach) {
+function axis(reach) {
   return element("span", { class: "axis" }, element("span", {}, `−${reach.toFixed(2)}`),
     element("span", {}, "0"), element("span", {}, `+${reach.toFixed(2)}`));
 }
@@ -122,7 +127,7 @@ function axis(a, b, reach) {
 function tableRow(one, before, reach) {
   const task = taskOf(one.a), again = before?.a[TASK] === one.a[TASK];
   const [glyph, color] = data.looks[one.verdict] ?? ["", "currentColor"];
-  const name = element("button", { type: "button", class: "plain", "data-key": `task ${task}`, title: `Show ${task} only`, onclick: () => focusOn("task", task.split(" (")[0]) }, task);
+  const name = element("button", { type: "button", class: "plain", "data-key": `task ${task}`, title: `Show ${task} only`, onclick: () => focusOn("task", withoutSize(task)) }, task);
   const interval = one.ends[0] === null ? "" : `${signed(one.ends[0])} to ${signed(one.ends[1])}`;
   const said = `${plain(one.scores[0]?.[0])} and ${plain(one.scores[1]?.[0])}; difference ${signed(one.difference)}${interval && ` (95 % interval ${interval})`}; ${
     one.own ? `${one.facts[6]} common seeds, ${one.facts[7]} test images` : "no verdict on this metric: see AUC"}`;
@@ -130,7 +135,7 @@ function tableRow(one, before, reach) {
   const bar = drawInterval(one, reach, color);
   hover(bar, () => [said]);
   const row = element("tr", { class: again ? "again" : "" },
-    element("th", { scope: "row" }, name, Object.hasOwn(data.notes, task.split(" (")[0]) ? element("small", {}, "generated") : ""),
+    element("th", { scope: "row" }, name, Object.hasOwn(data.notes, withoutSize(task)) ? element("small", {}, "generated") : ""),
     element("td", { class: "num wide" }, ...labelsOf(one.a)),
     ...one.scores.map((score) => element("td", { class: "num" }, plain(score?.[0]))),
     element("td", { class: "wide" }, bar),
@@ -153,8 +158,7 @@ function labelsOf(row) {
 
 /** Definition, interval, flags and records of one comparison. */
 function explanation(one) {
-  const names = [one.a, one.b].map((row) => data.inits[row[INIT]].name);
-  const facts = one.facts;
+  const names = pairOf(), facts = one.facts;
   const over = one.own ? "mean over the seeds that both have" : "difference of the two means";
   const lines = [`Difference: test ${data.metrics[view.metric.value].title} of ${names[0]} minus ${names[1]}, ${over}.`];
   if (one.excluded) lines.push(`No verdict, for the flag ${one.excluded}.`);
@@ -302,10 +306,10 @@ function listen(group, { name, rows, x, labels, metric }) {
     if (step) at = Math.max(0, Math.min(labels.length - 1, at + step));
     if (step) group.setAttribute("aria-label", lines().join("; "));
     if (step) showTip(group, lines());
-    if (["Enter", " "].includes(event.key)) focusOn("task", name.split(" (")[0]);
+    if (["Enter", " "].includes(event.key)) focusOn("task", withoutSize(name));
     if (step || event.key === " ") event.preventDefault();
   });
-  group.addEventListener("click", (event) => event.target.matches(".tick") || focusOn("task", name.split(" (")[0]));
+  group.addEventListener("click", (event) => event.target.matches(".tick") || focusOn("task", withoutSize(name)));
   hover(group, lines);
   return group;
 }
@@ -314,8 +318,7 @@ function drawForest(width) {
   const found = comparisons().filter((one) => one.difference !== null);
   const [left, line, below] = [Math.min(190, width * 0.36), 24, 44];
   const height = found.length * line + below;
-  const ends = found.flatMap((one) => [one.difference, ...one.ends]).filter((value) => value !== null);
-  const reach = Math.max(2 * data.margin, ...ends.map(Math.abs)) * 1.05;
+  const reach = reachOf(found);
   const [a, b] = pairOf();
   const drawing = element("svg", { viewBox: `0 0 ${width} ${height}`, width, height, role: "group", "aria-label": `Differences of ${a} and ${b}` });
   found.forEach((one, place) => {

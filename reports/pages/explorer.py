@@ -55,7 +55,8 @@ def explorer_data(results: ReportInput, task: str = "", init: str = "") -> str:
         return ""
     metrics = [results.primary, *order_metrics({*results.metrics} - {results.primary})]
     lists: dict[str, IndexedValues] = defaultdict(IndexedValues)
-    rows = [_row(lists, row, metrics, _task_name(results)) for row in kept]
+    task_name = _task_name(results)
+    rows = [_row(lists, row, metrics, task_name) for row in kept]
     places = {row: place for place, row in enumerate(kept)}
     verdicts = {
         metric: [_verdict(lists, places, verdict) for verdict in found if verdict.a in places]
@@ -72,8 +73,8 @@ def explorer_data(results: ReportInput, task: str = "", init: str = "") -> str:
         ],
         "labels": [[value, format_percent(value)] for value in lists["labels"].values],
         "pairs": [
-            {"pair": found.pair, "text": found.text, "sure": sureness(results, found)}
-            for each in pairs
+            {"pair": found.pair, "text": found.text, "sure": sure}
+            for each, sure in ((each, sureness(results, each)) for each in pairs)
             for found in (each, seen_from_the_other(results, each))
         ],
         "looks": {name: [look.glyph, look.color] for name, look in LOOKS.items()},

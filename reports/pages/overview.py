@@ -9,7 +9,7 @@ from ..analysis.flags import leaks
 from ..analysis.report_input import ReportInput
 from ..analysis.verdicts import compute_verdicts
 from ..answers import ANSWER_ORDER
-from ..answers.headline import doubts, headline, recommendation, sureness
+from ..answers.headline import NOTHING, doubts, headline, recommendation, sureness
 from ..answers.how_to_read import how_to_read
 from ..answers.next_steps import next_sentence
 from ..elements.format import GENERATED, TIMES, count_noun, format_labels
@@ -128,7 +128,7 @@ def describe_scope(results: ReportInput) -> str:
     """Write in one line what was compared."""
     rows = results.rows
     if not rows:
-        return "No cell has finished: there is nothing to compare yet."
+        return NOTHING
     inits = list(dict.fromkeys(row.init for row in rows))
     parts = (
         count_noun(len({row.task for row in rows}), "task"),

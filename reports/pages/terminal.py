@@ -9,6 +9,7 @@ from itertools import groupby
 from ..analysis.flags import leaks
 from ..analysis.report_input import LeaderboardRow, ReportInput
 from ..analysis.verdicts import compute_verdicts
+from ..answers.headline import NOTHING
 from ..elements.format import (
     GENERATED,
     NBSP,
@@ -41,7 +42,7 @@ def leaderboard_text(results: ReportInput, width: int | None = None) -> str:
     if results.rows:
         parts += filter(None, (_undefined_reasons(results, width), _weights(results.rows, width)))
     else:
-        parts.append("No cell has finished: there is nothing to compare yet.")
+        parts.append(NOTHING)
     return "\n\n".join(parts).replace(NBSP, " ") + "\n"
 
 
