@@ -1,5 +1,6 @@
 """Configuration of the documentation site; `make docs` builds it into build/docs."""
 
+import logging
 import re
 import tarfile
 import tempfile
@@ -70,6 +71,7 @@ def build_results(app: Sphinx, error: Exception | None) -> None:
     """Write report and leaderboard of the carried results beside the pages."""
     if error or app.builder.name != "html":
         return
+    logging.getLogger("mednet_bench").setLevel(logging.WARNING)  # no progress of reports
     with tempfile.TemporaryDirectory() as folder:
         with tarfile.open(Path(app.srcdir, "results", "published.tar.xz")) as archive:
             archive.extractall(folder, filter="data")

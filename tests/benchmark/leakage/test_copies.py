@@ -290,7 +290,7 @@ def test_a_leak_is_the_first_doubt_everywhere_and_most_of_a_test_set_in_train_ba
         assert each.tasks == ("breastmnist", "bloodmnist")
     sentence = data_quality_answer(built.results).sentence
     assert sentence.startswith(f"{copies}; {patients}. ") and "no doubt" not in sentence
-    assert build_page(built.results).notices[:2] == (f"{copies}.", f"{patients}.")
+    assert build_page(built.results).doubts[:2] == (f"{copies}.", f"{patients}.")
     flags = [row["flags"] for row in csv.DictReader((tmp_path / "report" / "verdicts.csv").open())]
     assert [each.partition(";")[0] for each in flags[2:4]] == ["test-in-train"] * 2
     shown = verdict_text(built.results, 200)

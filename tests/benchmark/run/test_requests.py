@@ -231,7 +231,7 @@ def test_fractions_that_are_the_same_images_are_named_by_plan_run_and_report(
     ran = mednet_bench(*command, "--fractions", "0.05,0.1,1")
     assert ran.returncode == 0 and ran.stderr.count(words) == 1, ran.stderr
     page = (tmp_path / "run" / "report" / "report.md").read_text().replace("\u00a0", " ")
-    assert "cells: 5 % and 10 % of the labels are the same 4 training images" in page
+    assert "cells: 5 % of the labels and 10 % of the labels are the same 4 training images" in page
 
 
 def test_a_truncated_medmnist_file_is_refused_before_any_work(mednet_bench: CommandLine, tmp_path: Path):
