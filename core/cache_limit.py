@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from .errors import UserError
-from .files import claim_lock
+from .leases import claim_lock
 
 LIMIT_VARIABLE = "MEDNET_BENCH_CACHE_GB"
 DEFAULT_GB = 20.0

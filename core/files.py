@@ -1,9 +1,10 @@
-"""Atomic writes, safe reads, content hashes, and locks that end with their owner."""
+"""Atomic writes, safe reads and content hashes."""
 
 import errno
+import functools
 import hashlib
+import logging
 import os
-import re
 import shutil
 import socket
 import stat
@@ -14,22 +15,23 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 import msgspec
-from filelock import FileLock, Timeout
 from platformdirs import user_cache_path
 
 from .errors import StoppedError, UserError
 from .interrupts import defer_interrupts
-from .progress import say_meanwhile
+from .processes import machine_boot
 
 try:
     import fcntl
 except ImportError:  # Windows removes no open file, so that nothing has to be locked
     fcntl = None
+_LOG = logging.getLogger(__name__)
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 """Error numbers of a full disk, a spent quota and the limit of a file's size."""
+NO_LINKS = (errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS)
+"""Error numbers of file systems without hard links."""
 MOST_BYTES = 1 << 28
 """Far above the size of any record, plan or audit."""
-_LEFTOVER = re.compile(r"\..+\.[0-9a-f]{32}\.tmp")
 
 
 class DiskFullError(StoppedError):
@@ -51,65 +53,115 @@ def write_atomic(path: Path, write: Callable[[BinaryIO], Any]) -> None:
         StoppedError: the disk is full (`DiskFullError`), or the folder was removed meanwhile.
         UnwritableError: the path cannot be written to.
     """
+    with written_aside(path, write) as temporary:
+        temporary.replace(path)
+
+
+@contextmanager
+def written_aside(path: Path, write: Callable[[BinaryIO], Any]) -> Iterator[Path]:
+    """Yield a finished temporary file beside `path`, which is removed unless the block renames it.
+
+    Args and errors as `write_atomic`.
+    """
     with explain_write_errors(path), defer_interrupts():
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
-            _write_and_replace(path, write)
+            file = _open_temporary(path)
+            try:
+                with file:
+                    write(file)
+                    file.flush()
+                    os.fsync(file.fileno())
+                    if not fcntl:  # Windows renames no open file
+                        file.close()
+                    yield Path(file.name)  # still locked, or `sweep` would remove it
+            finally:
+                Path(file.name).unlink(missing_ok=True)
         except FileNotFoundError as error:
             sentence = f"The folder of {path} was removed meanwhile: run the same command again."
             raise StoppedError(sentence) from error
 
 
-def _write_and_replace(path: Path, write: Callable[[BinaryIO], Any]) -> None:
-    file = _open_temporary(path)
-    temporary = Path(file.name)
+def place_first(temporary: Path, path: Path, replaced: bytes | None = None) -> bool:
+    """Give a finished file the name `path` unless another process did; whether it was the first.
+
+    Of several processes, on any machines, one succeeds. One that is killed while it replaces a file may leave
+    none.
+
+    Args:
+        replaced: content of the file to replace; None where `path` must be free.
+    """
+    if replaced is None:
+        return _link_new(temporary, path)
+    old = temporary_path(path)
+    with suppress(FileNotFoundError):
+        path.rename(old)
+        try:
+            if content_if_any(old) != replaced:
+                _link_new(old, path)  # back again
+                return False
+        finally:
+            old.unlink(missing_ok=True)
+    return _link_new(temporary, path)
+
+
+def _link_new(temporary: Path, path: Path) -> bool:
     try:
-        with file:
-            write(file)
+        os.link(temporary, path)
+    except FileExistsError:
+        return temporary.stat().st_nlink > 1  # a file server may have answered the repeated request
+    except OSError as error:
+        if error.errno not in NO_LINKS:
+            raise
+        _warn_of_links(path.parent)
+        return _copy_new(temporary, path)
+    return True
+
+
+@functools.cache
+def _warn_of_links(folder: Path) -> None:
+    _LOG.warning(
+        f"warning: {folder} is on a file system without hard links: records are written in place there, and "
+        "one that a killed process leaves half written is made again by the next run."
+    )
+
+
+def _copy_new(temporary: Path, path: Path) -> bool:
+    content = temporary.read_bytes()
+    try:
+        with path.open("xb") as file:
+            file.write(content)
             file.flush()
             os.fsync(file.fileno())
-            if fcntl:  # before the lock ends, or `sweep` would remove it
-                temporary.replace(path)
-        if not fcntl:
-            temporary.replace(path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
+    except FileExistsError:
+        return False
+    except OSError:
+        path.unlink(missing_ok=True)
         raise
+    return True
+
+
+def temporary_path(path: Path) -> Path:
+    """Return a unique path beside `path`, which `leases.sweep` knows."""
+    return path.with_name(f".{path.name}.{machine_tag()}{uuid.uuid4().hex[:16]}.tmp")
+
+
+@functools.cache
+def machine_tag() -> str:
+    """Return 16 hexadecimal digits for this boot of this machine."""
+    return hashlib.sha256(f"{socket.gethostname()} {machine_boot()}".encode()).hexdigest()[:16]
 
 
 def _open_temporary(path: Path) -> BinaryIO:
     """Open a temporary file beside `path`, locked so that `sweep` leaves it alone."""
     while True:  # unlike mkstemp's, readable as the umask allows
-        file = path.with_name(f".{path.name}.{uuid.uuid4().hex}.tmp").open("xb")
+        file = temporary_path(path).open("xb")
         if fcntl:
             with suppress(OSError):  # a file system without locks, where `sweep` gets none either
                 fcntl.flock(file, fcntl.LOCK_EX)
         if os.fstat(file.fileno()).st_nlink or not fcntl:
             return file
         file.close()  # swept in the instant before it was locked
-
-
-def sweep(folder: Path) -> None:
-    """Remove temporary files of killed writers from a run directory or the cache.
-
-    A live writer locks its file; the lock ends with the process.
-    """
-    for pattern in (".*.tmp", "*/.*.tmp", "report/figures/.*.tmp"):
-        for path in folder.glob(pattern):
-            if _LEFTOVER.fullmatch(path.name):
-                with suppress(OSError):
-                    _remove_unlocked(path)
-
-
-def _remove_unlocked(path: Path) -> None:
-    if not stat.S_ISREG(path.lstat().st_mode):  # a named pipe would never open
-        return
-    with path.open("r+b") as file:
-        if fcntl:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            path.unlink()
-            return
-    path.unlink()
 
 
 def open_regular(path: Path) -> BinaryIO:
@@ -129,6 +181,16 @@ def read_regular(path: Path, most: int = MOST_BYTES) -> bytes:
     if len(content) > most:
         raise OSError(errno.EFBIG, f"It is larger than {most:,} bytes", str(path))
     return content
+
+
+def content_if_any(path: Path) -> bytes | None:
+    """Return the content of a file; None where there is none, and nothing for what cannot be read."""
+    try:
+        return read_regular(path)
+    except FileNotFoundError:
+        return None
+    except OSError:
+        return b""
 
 
 @contextmanager
@@ -183,7 +245,7 @@ def new_folder(path: Path, marker: str = "") -> Iterator[Path]:
     replaced = bool(marker) and (path / marker).is_file()
     if os.path.lexists(path) and not replaced:
         raise UserError(f"{path} exists{f' and has no {marker}' if marker else ''}: name a new folder.")
-    making, old = (path.with_name(f".{path.name}.{uuid.uuid4().hex}.tmp") for _ in range(2))
+    making, old = temporary_path(path), temporary_path(path)
     try:
         with explain_write_errors(path):
             making.mkdir(parents=True)
@@ -217,57 +279,6 @@ def hash_file(path: Path, algorithm: str) -> str:
         while block := file.read(1 << 20):  # hashlib.file_digest would need Python 3.11
             digest.update(block)
     return digest.hexdigest()
-
-
-@contextmanager
-def claim_lock(path: Path, wait: bool = False) -> Iterator[bool]:
-    """Hold the lock file `path` for the block; yields False where another process holds it.
-
-    The operating system frees the lock when its owner dies, even by kill -9.
-
-    A file beside it, ".owner", names the process that holds it. While it waits, the progress display says
-    for which process.
-
-    Args:
-        path: an empty file that stays on disk.
-        wait: wait for the lock instead of yielding False.
-    """
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(path)
-        if not _acquire(lock, path, wait):
-            yield False
-            return
-    except OSError as error:
-        raise _write_error(path, error) from error
-    owner = path.with_suffix(".owner")
-    try:
-        with suppress(OSError):
-            owner.write_text(f"process {os.getpid()} on {socket.gethostname()}")
-        yield True
-    finally:
-        with suppress(OSError):
-            owner.unlink()
-        lock.release()
-
-
-def _acquire(lock: FileLock, path: Path, wait: bool) -> bool:
-    try:
-        lock.acquire(timeout=0)
-    except Timeout:
-        if not wait:
-            return False
-        with say_meanwhile(f"waiting for {lock_owner(path)}, which holds {path}"):
-            lock.acquire()
-    return True
-
-
-def lock_owner(path: Path) -> str:
-    """Return which process holds a lock, as "process 12 on node3"."""
-    try:
-        return path.with_suffix(".owner").read_text()
-    except (OSError, UnicodeDecodeError):  # it has just claimed or freed it
-        return "another process"
 
 
 def cache_folder() -> Path:

@@ -10,7 +10,7 @@ import msgspec
 from .benchmark import run  # its modules that need torch are imported on first use
 from .benchmark.run.planner import ResolvedPlan
 from .benchmark.run.resolve import resolve_request
-from .benchmark.run.scheduler import ResumeRules, check_folder, pending_cells
+from .benchmark.run.scheduler import ResumeRules, check_folder, late_records, pending_cells
 from .benchmark.schema.plan import Cell, LabelsPerClass, PlannedCell
 from .benchmark.schema.records import Record, RecordStore
 from .benchmark.schema.request import RunConfig
@@ -18,8 +18,9 @@ from .benchmark.training.protocol import PROTOCOLS
 from .benchmark.training.subsets import subset_size
 from .core.cache_limit import cache_limit
 from .core.errors import StoppedError
-from .core.files import cache_folder, scratch_folder, sweep, writable_folder
+from .core.files import cache_folder, scratch_folder, writable_folder
 from .core.hardware import process_count
+from .core.leases import lease_seconds, sweep
 from .core.progress import show_downloads
 from .reports.analysis.verdicts import detectable_difference
 from .reports.elements.format import count_noun
@@ -150,6 +151,7 @@ def compute_run(
     folder = config.folder
     store = RecordStore(folder)
     cache_limit()  # a wrong value is an error now, not in every cell
+    lease_seconds()
     resolved = _resolve(config, lambda: (writable_folder(folder), store.refuse_old_format()))
     sweep(folder)
     for place in {cache_folder(), scratch_folder()}:
@@ -168,6 +170,8 @@ def compute_run(
         new_rules = rules.for_new_run(waiting, store)
         run.executor.execute_cells(resolved, waiting, new_rules, jobs, device, on_record)
         check_folder(folder)
+        if sentence := late_records(store, new_rules.run):
+            _LOG.warning(f"warning: {sentence}")
     else:
         resolved.plan.write(folder)
         _LOG.info(f"All {len(resolved.plan.cells)} cells have their records in {folder}: nothing to compute.")

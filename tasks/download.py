@@ -21,7 +21,8 @@ from pathlib import Path
 from typing import BinaryIO
 
 from ..core.errors import UserError
-from ..core.files import DiskFullError, claim_lock
+from ..core.files import DiskFullError
+from ..core.leases import claim_lock
 from .data_paths import download_folder
 from .hashes import file_hash
 from .task import DataLocations, MissingFile

@@ -5,7 +5,8 @@ from hashlib import blake2b, sha256
 from pathlib import Path
 
 from ..core.errors import UserError
-from ..core.files import cache_folder, claim_lock, write_bytes
+from ..core.files import cache_folder, write_bytes
+from ..core.leases import claim_lock
 
 NO_GROUP = -1
 """The group of an image without known patient, study or smear."""

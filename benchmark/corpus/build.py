@@ -10,7 +10,8 @@ from pathlib import Path
 import msgspec
 
 from ...core.errors import UserError
-from ...core.files import claim_lock, writable_folder, write_bytes
+from ...core.files import writable_folder, write_bytes
+from ...core.leases import claim_lock
 from ...core.process_pool import map_in_processes
 from ...core.progress import show_count
 from ...tasks.pseudonymize import salt_trace

@@ -13,7 +13,9 @@ from torch import Tensor
 from ...baselines.init import PretrainPlan, contract_of
 from ...baselines.weights.load_state_dict import write_tensors
 from ...baselines.weights.prepare import InputPreparation
-from ...core.files import claim_lock, sha256_file, write_bytes
+from ...core.errors import StoppedError
+from ...core.files import sha256_file, write_bytes
+from ...core.leases import claim_lock
 from ...core.progress import log_progress, track_each
 from ...tasks.task import DataLocations, Split
 from ..schema.plan import TrainingConfig
@@ -50,11 +52,13 @@ def pretrain_automatic(
         check: called once the images have been read; if it raises, no weights are written.
         cuda_graphs: as in `PretrainConfig`.
     """
-    with claim_lock(weights.with_suffix(".lock"), wait=True):
+    with claim_lock(weights.with_suffix(".lock"), wait=True) as lease:
         if (existing := read_pretrain_facts(weights)) is not None:
             return existing
         started = time.perf_counter()
         result, parts = _train_in_parts(plan, recipe, places, device, check, cuda_graphs)
+        if not (lease and lease.is_mine()):  # stopped for so long that another process took over
+            raise StoppedError(f"Another process pretrains {weights} now: run the same command again.")
         write_tensors(weights, result.state, ("identity", plan.identity))
         facts = PretrainFacts(
             images={source.name: source.images for source in result.sources},

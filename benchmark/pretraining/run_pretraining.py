@@ -12,7 +12,7 @@ import msgspec
 from ...baselines.init import InitCard, contract_of
 from ...baselines.weights.archs import build_backbone, check_input_size
 from ...core.errors import StoppedError, UserError
-from ...core.files import claim_lock
+from ...core.leases import claim_lock
 from ...tasks.task import DataLocations, Task
 from ..corpus.corpus import Corpus, SourceFacts, read_corpus
 from ..corpus.exact_duplicates import copies_in_other_sources

@@ -3,7 +3,7 @@
 import functools
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 import msgspec
@@ -42,6 +42,8 @@ class CellRunner:
     def __init__(self, resolved: ResolvedPlan, device: str) -> None:
         self.resolved, self.device = resolved, device
         self.data = functools.lru_cache(maxsize=1)(self._load_task)
+        self.may_write: Callable[[], bool] = lambda: True
+        """Whether the cell is still this process's; a network of another process's cell is not kept."""
 
     def compute(
         self, planned: PlannedCell, needs: Sequence[Record] = ()
@@ -160,7 +162,8 @@ class CellRunner:
             parameters=result.parameters,
             passes=result.passes,
         )
-        if self.resolved.request.keep_models == "final" and keeps_model(planned.cell):
+        kept = self.resolved.request.keep_models == "final" and keeps_model(planned.cell)
+        if kept and self.may_write():
             record = self._keep_model(record, job, result)
         arrays: PredictionArrays = {"labels": test.labels, "scores": result.test_scores.astype(np.float32)}
         arrays |= {f"scores, {name}": scores.astype(np.float32) for name, scores in result.beside.items()}

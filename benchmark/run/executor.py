@@ -7,7 +7,6 @@ import tempfile
 import time
 from collections.abc import Callable, Container, Iterator
 from contextlib import contextmanager, suppress
-from pathlib import Path
 from typing import IO
 
 import msgspec
@@ -23,7 +22,7 @@ from .cell_runner import CellRunner
 from .planner import ResolvedPlan
 from .progress import RunProgress, describe_cell
 from .resolve import resolve_request
-from .scheduler import CellWatcher, ResumeRules, compute_cells, is_done
+from .scheduler import CellWatcher, RecordListing, ResumeRules, compute_cells, is_done
 
 WATCH_SECONDS = 0.5
 STATUS_SECONDS = 2.0
@@ -56,7 +55,7 @@ def execute_cells(
     """Compute the waiting cells, from `pending_cells`, and show the progress.
 
     Args:
-        jobs: number of processes; they share cells through locks in the run directory.
+        jobs: number of processes; they share cells through leases in the run directory.
         device: torch device; "cuda" spreads the processes over all visible GPUs.
         on_record: called in this process with each new record.
 
@@ -115,25 +114,6 @@ def _worker_error(workers: list["_WorkerProcess"]) -> StoppedError | UserError:
         f"The worker processes ended before all was done (exit {codes}: {reason.rstrip('.')}); "
         "run the same command again."
     )
-
-
-class RecordListing:
-    """Names of the record files of a run directory, listed only when the folder has changed."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder, self._changed = folder, -1
-
-    def changed_names(self) -> set[str]:
-        """Return the keys of all record files; an empty set if no file was written since the last call."""
-        changed = self.folder.stat().st_mtime_ns if self.folder.exists() else -1
-        if changed == self._changed:
-            return set()
-        self._changed = changed
-        return self.names()
-
-    def names(self) -> set[str]:
-        """Return the keys of all record files."""
-        return {path.stem for path in self.folder.glob("*.json")}
 
 
 def _note_records(

@@ -5,7 +5,6 @@ import time
 import traceback
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,11 +12,19 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from ...core.errors import StoppedError, UserError, clean
-from ...core.files import UnwritableError, claim_lock, lock_owner, write_bytes
+from ...core.files import UnwritableError, content_if_any, write_bytes
 from ...core.interrupts import remember_interrupts
+from ...core.leases import claim_lock, growing_wait, lock_owner
 from ..pretraining.mednet_cache import read_pretrain_facts
 from ..schema.plan import PlannedCell
-from ..schema.records import RECORD_FORMAT, Record, RecordStore, old_format_error
+from ..schema.records import (
+    PRIMARY_METRIC,
+    RECORD_FORMAT,
+    PredictionArrays,
+    Record,
+    RecordStore,
+    old_format_error,
+)
 from .planner import ResolvedPlan
 
 if TYPE_CHECKING:  # importing torch takes seconds, and a finished run needs none of it
@@ -25,7 +32,9 @@ if TYPE_CHECKING:  # importing torch takes seconds, and a finished run needs non
 
 _LOG = logging.getLogger(__name__)
 POLL_SECONDS = 0.5
-"""How often a process checks again for cells that other processes are computing."""
+"""Least time until a process checks again for cells that other processes are computing."""
+LISTING_SHARE = 10
+"""A folder is listed again after this many times as long as its listing took."""
 
 
 @dataclass(frozen=True)
@@ -57,8 +66,8 @@ class CellWatcher:
     """Callbacks of `compute_cells`."""
 
     on_start: Callable[[PlannedCell], None] = lambda planned: None
-    on_record: Callable[[Record, bool], None] = lambda record, own: None
-    """Called with a new record, and whether this process computed it."""
+    on_record: Callable[[Record, bool], None] | None = None
+    """Called with a new record, and whether this process computed it; without it, others' are not read."""
     on_wait: Callable[[PlannedCell, str], None] = lambda planned, owner: None
     """Called with a cell that another process computes, and who, while nothing else can be done."""
 
@@ -116,55 +125,160 @@ def _is_intact(resolved: ResolvedPlan, store: RecordStore, planned: PlannedCell,
     return weights is None or read_pretrain_facts(weights) is not None
 
 
+class RecordListing:
+    """Names of the record files of a run directory, listed only when the folder has changed."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder, self._changed = folder, -1
+        self._known: set[str] = set()
+        self._again = 0.0
+
+    def changed_names(self) -> set[str]:
+        """Return the keys of all record files; an empty set if no file was written since the last call."""
+        changed = self.folder.stat().st_mtime_ns if self.folder.exists() else -1
+        if changed == self._changed:
+            return set()
+        self._changed = changed
+        return self.names()
+
+    def names(self) -> set[str]:
+        """Return the keys of all record files."""
+        return {path.stem for path in self.folder.glob("*.json")}
+
+    def known_names(self) -> set[str]:
+        """Return the keys of the record files that were there some time ago: cheap for thousands of calls."""
+        started = time.monotonic()
+        if started >= self._again:
+            self._known = self.changed_names() or self._known
+            self._again = time.monotonic() + max(POLL_SECONDS, LISTING_SHARE * (time.monotonic() - started))
+        return self._known
+
+
+@dataclass
+class _Session:
+    """State of one process that computes cells of a run directory."""
+
+    runner: "CellRunner"
+    rules: ResumeRules
+    watcher: CellWatcher
+    store: RecordStore
+    listing: RecordListing
+    first_listed: set[str]
+    """Keys of the records that were there at the start."""
+
+
 def compute_cells(
-    runner: "CellRunner", waiting: list[PlannedCell], rules: ResumeRules, watcher: CellWatcher
+    runner: "CellRunner",
+    waiting: list[PlannedCell],
+    rules: ResumeRules,
+    watcher: CellWatcher,
+    may_start: Callable[[], bool] = lambda: True,
 ) -> None:
     """Compute every waiting cell that no other process is computing, until none is left.
 
-    A cell is claimed by a lock that is released when its process dies, so processes on one run directory
-    share the work, and the cell of a killed process is computed by another.
+    A cell is claimed by a lease that ends with its process, so processes on one run directory, on any
+    machines, share the work, and the cell of a killed process is computed by another.
+
+    Args:
+        may_start: asked before each cell; False ends the work, e.g. near a time limit.
 
     Raises:
         StoppedError: a record could not be written, the data are not those of the plan, or the run
             directory was removed.
         UnwritableError: the run directory or the cache is not writable.
     """
+    store = RecordStore(runner.resolved.request.folder)
+    listing = RecordListing(store.records)
+    session = _Session(runner, rules, watcher, store, listing, listing.known_names())
+    idle_since = time.monotonic()
     with remember_interrupts() as check:
         while waiting:
             unsettled = {planned.key for planned in waiting}
             for planned in waiting:
                 check()
+                if not may_start():
+                    return
                 if not unsettled.isdisjoint(planned.needs):
                     continue
-                check_folder(runner.resolved.request.folder)
+                check_folder(store.folder)
                 try:
-                    if _try_cell(runner, planned, rules, watcher):
+                    if _is_recorded(session, planned) or _try_cell(session, planned):
                         unsettled.discard(planned.key)
                 except UnwritableError:
-                    check_folder(runner.resolved.request.folder)  # removed since the check above?
+                    check_folder(store.folder)  # removed since the check above?
                     raise
             if len(unsettled) == len(waiting):  # others compute them, or what they need
                 first = next(planned for planned in waiting if unsettled.isdisjoint(planned.needs))
-                lock = RecordStore(runner.resolved.request.folder).lock(first.key)
-                watcher.on_wait(first, lock_owner(lock))
-                time.sleep(POLL_SECONDS)
+                watcher.on_wait(first, lock_owner(store.lock(first.key)))
+                time.sleep(growing_wait(time.monotonic() - idle_since, POLL_SECONDS))
+            else:
+                idle_since = time.monotonic()
             waiting = [planned for planned in waiting if planned.key in unsettled]
 
 
-def _try_cell(runner: "CellRunner", planned: PlannedCell, rules: ResumeRules, watcher: CellWatcher) -> bool:
-    """Compute a cell unless another process does; False where it must be checked again later."""
-    store = RecordStore(runner.resolved.request.folder)
-    with claim_lock(store.lock(planned.key)) as mine:
-        if not mine:
+def _is_recorded(session: _Session, planned: PlannedCell) -> bool:
+    """Whether another process has written a cell's record in this run; looks at no file of the cell."""
+    key, on_record = planned.key, session.watcher.on_record
+    if key in session.first_listed or key not in session.listing.known_names():
+        return False
+    if on_record:
+        record = session.store.read(key)
+        if record is None:  # damaged
             return False
-        if is_done(runner.resolved, store, planned, rules) and (record := store.read(planned.key)):
-            watcher.on_record(record, False)  # another process was faster
+        on_record(record, False)
+    return True
+
+
+def _try_cell(session: _Session, planned: PlannedCell) -> bool:
+    """Compute a cell unless another process does; False where it must be checked again later."""
+    store, rules, watcher = session.store, session.rules, session.watcher
+    with claim_lock(store.lock(planned.key)) as lease:
+        if lease is None:
+            return False
+        if is_done(session.runner.resolved, store, planned, rules) and (record := store.read(planned.key)):
+            if watcher.on_record:
+                watcher.on_record(record, False)  # another process was faster
             return True
         watcher.on_start(planned)
-        watcher.on_record(_compute_record(runner, store, planned, rules.run), True)
-        with suppress(OSError):  # Windows keeps an open file
-            store.lock(planned.key).unlink()  # who claims it anew finds the record
-        return True
+        session.runner.may_write = lease.is_mine
+        replaced = content_if_any(store.path(planned.key))
+        computed, predictions = _compute_record(session.runner, store, planned, rules.run)
+        record = store.write_once(computed, predictions, replaced, lease.is_mine)
+        if record is None:
+            note_late_record(store, computed)
+        elif watcher.on_record:
+            watcher.on_record(record, True)
+        return record is not None
+
+
+def note_late_record(store: RecordStore, late: Record) -> None:
+    """Note that a record was dropped because another process has taken its cell over meanwhile."""
+    kept = store.read(late.key)
+    if kept is None:
+        what = "another process computes the cell anew"
+    elif kept.metrics == late.metrics and kept.status == late.status:
+        what = "that of another process, with equal scores, is kept"
+    else:
+        pair = " and ".join(str(record.metrics.get(PRIMARY_METRIC)) for record in (late, kept))
+        what = f"that of another process, with other scores, is kept ({PRIMARY_METRIC} {pair})"
+    write_bytes(late_path(store, late.key, late.run), f"A late record was dropped: {what}.\n".encode())
+
+
+def late_path(store: RecordStore, key: str, run: str) -> Path:
+    """Return the file for the note on a late record."""
+    return store.folder / "logs" / f"{key}-{run}.late"
+
+
+def late_records(store: RecordStore, run: str) -> str:
+    """Say how many late records of a run were dropped; "" if none was."""
+    notes = [path.read_text() for path in (store.folder / "logs").glob(f"*-{run}.late")]
+    if not notes:
+        return ""
+    other = sum("with other scores" in note for note in notes)
+    return (
+        f"Late records of cells that another process had taken over were dropped: {len(notes)}, of which "
+        f"{other} with other scores (see {store.folder / 'logs'}/*.late)."
+    )
 
 
 def check_folder(folder: Path) -> None:
@@ -173,8 +287,10 @@ def check_folder(folder: Path) -> None:
         raise StoppedError(f"The run directory {folder} was removed meanwhile: run the same command again.")
 
 
-def _compute_record(runner: "CellRunner", store: RecordStore, planned: PlannedCell, run: str) -> Record:
-    """Compute one cell; an error becomes a failed record with its reason."""
+def _compute_record(
+    runner: "CellRunner", store: RecordStore, planned: PlannedCell, run: str
+) -> tuple[Record, PredictionArrays | None]:
+    """Compute record and predictions of one cell; an error becomes a failed record with its reason."""
     started = time.perf_counter()
     needs = [record for key in planned.needs if (record := store.read(key))]
     try:
@@ -190,7 +306,7 @@ def _compute_record(runner: "CellRunner", store: RecordStore, planned: PlannedCe
         _LOG.debug(f"traceback of cell {planned.key}:", exc_info=True)
         seconds = time.perf_counter() - started
         record, predictions = runner.failed_record(planned, _error_line(error), seconds), None
-    return store.write(msgspec.structs.replace(record, run=run), predictions)
+    return msgspec.structs.replace(record, run=run), predictions
 
 
 class DependencyFailedError(RuntimeError):

@@ -4,7 +4,8 @@ import hashlib
 import io
 import re
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Literal
 
@@ -14,7 +15,14 @@ from numpy.typing import NDArray
 
 from ...baselines.init import ArchArg, ImagesOf
 from ...core.errors import UserError
-from ...core.files import open_regular, read_regular, sha256_file, write_bytes
+from ...core.files import (
+    open_regular,
+    place_first,
+    read_regular,
+    sha256_file,
+    write_bytes,
+    written_aside,
+)
 from ...core.progress import track
 from .plan import Cell, read_plan, upgrade_cell
 from .split_overlap import SplitOverlap
@@ -332,15 +340,39 @@ class RecordStore:
 
     def write(self, record: Record, predictions: PredictionArrays | None = None) -> Record:
         """Write the predictions, then the record; return it with the hashes of the two files."""
-        digest = ""
-        if predictions is not None:
-            archive = io.BytesIO()
-            np.savez_compressed(archive, **predictions)  # type: ignore[arg-type]
-            digest = _sha256(archive.getvalue())
-            write_bytes(self.predictions_of(record.key), archive.getvalue())
-        record = msgspec.structs.replace(record, predictions=digest, content="")
-        record = msgspec.structs.replace(record, content=_sha256(_encode(record)))
+        archive = _archive(predictions)
+        if archive:
+            write_bytes(self.predictions_of(record.key), archive)
+        record = _with_hashes(record, archive)
         write_bytes(self.path(record.key), _encode(record))
+        return record
+
+    def write_once(
+        self,
+        record: Record,
+        predictions: PredictionArrays | None,
+        replaced: bytes | None,
+        may_write: Callable[[], bool],
+    ) -> Record | None:
+        """Write a record that several processes may have computed, and its predictions: the first is kept.
+
+        Args:
+            record: with its predictions, if it has any.
+            replaced: content of the record file that this one replaces; None where there was no file.
+            may_write: called last; False where another process has taken the cell over.
+
+        Returns:
+            The record with the hashes of the two files; None where it came late and was dropped.
+        """
+        archive, path = _archive(predictions), self.path(record.key)
+        record = _with_hashes(record, archive)
+        target = self.predictions_of(record.key)
+        aside = written_aside(target, lambda file: file.write(archive)) if archive else nullcontext()
+        with aside as waiting, written_aside(path, lambda file: file.write(_encode(record))) as temporary:
+            if not may_write() or not place_first(temporary, path, replaced):
+                return None
+            if waiting:  # last: predictions of a late record never replace those of the first
+                waiting.replace(target)
         return record
 
     def read_predictions(self, key: str) -> PredictionArrays:
@@ -368,6 +400,19 @@ def _upgrade_record(record: Record) -> Record:
         source = init.identity.split(":", cell.init.count(":"))[-1]
         init = msgspec.structs.replace(init, derived_from=cell.init.split(":")[1], source_identity=source)
     return msgspec.structs.replace(record, cell=cell, init=init)
+
+
+def _archive(predictions: PredictionArrays | None) -> bytes:
+    """Return the file with a cell's predictions; empty without any."""
+    archive = io.BytesIO()
+    if predictions is not None:
+        np.savez_compressed(archive, **predictions)  # type: ignore[arg-type]
+    return archive.getvalue()
+
+
+def _with_hashes(record: Record, archive: bytes) -> Record:
+    record = msgspec.structs.replace(record, predictions=_sha256(archive) if archive else "", content="")
+    return msgspec.structs.replace(record, content=_sha256(_encode(record)))
 
 
 def _sha256(content: bytes) -> str:

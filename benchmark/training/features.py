@@ -17,7 +17,8 @@ from numpy.typing import NDArray
 from ...baselines.weights.load import load_backbone
 from ...baselines.weights.prepare import InputPreparation
 from ...core.cache_limit import FEATURES, CacheEntry, cache_limit, feature_entries, make_room
-from ...core.files import claim_lock, open_regular, write_atomic
+from ...core.files import open_regular, write_atomic
+from ...core.leases import claim_lock
 from ...tasks.task import SPLITS
 from .device_data import FoldSplits
 from .model import outputs_of, place_model

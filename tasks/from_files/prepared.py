@@ -10,7 +10,8 @@ from pathlib import Path
 import msgspec
 
 from ...core.errors import UserError
-from ...core.files import cache_folder, claim_lock, explain_write_errors, write_json
+from ...core.files import cache_folder, explain_write_errors, write_json
+from ...core.leases import claim_lock
 from ..pseudonymize import own_salt, salt_trace
 from ..task import SPLITS
 from .arrays import ArrayFolder

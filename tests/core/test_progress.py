@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from mednet_bench.core import progress
-from mednet_bench.core.files import claim_lock
+from mednet_bench.core.leases import claim_lock
 from mednet_bench.core.progress import ProgressReporter, TrackedWork
 
 

@@ -25,7 +25,8 @@ from processes import (
 
 from mednet_bench.benchmark.schema.plan import read_plan
 from mednet_bench.benchmark.schema.records import RecordStore
-from mednet_bench.core.files import sweep, write_atomic
+from mednet_bench.core.files import write_atomic
+from mednet_bench.core.leases import sweep
 from mednet_bench.reports.pages.build import build_report
 
 pytestmark = pytest.mark.slow
@@ -88,6 +89,7 @@ def test_leftovers_of_killed_writers_are_removed_and_the_file_of_a_living_one_is
     other = tmp_path / "records" / ".notes.tmp"  # of somebody else
     for path in (*dead, other):
         path.write_bytes(b"")
+        os.utime(path, (1, 1))  # of another machine, long ago
     os.mkfifo(tmp_path / "predictions" / f".pipe.{digits}.tmp")
     path = tmp_path / "records" / "a.json"
 
@@ -111,6 +113,7 @@ def test_a_run_removes_what_killed_writers_left_in_the_cache(
     for path in left:
         path.parent.mkdir(exist_ok=True)
         path.write_bytes(b"half")
+        os.utime(path, (1, 1))
     mednet_bench.succeed("run", *FINISHED, "--out", out, MEDNET_BENCH_CACHE=str(cache))
     assert not any(path.exists() for path in left)
 

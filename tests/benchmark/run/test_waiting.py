@@ -13,7 +13,7 @@ from mednet_bench.benchmark.run.progress import RunProgress
 from mednet_bench.benchmark.run.scheduler import CellWatcher, ResumeRules, compute_cells
 from mednet_bench.benchmark.schema.plan import Cell, PlannedCell
 from mednet_bench.benchmark.schema.records import RecordStore
-from mednet_bench.core.files import claim_lock
+from mednet_bench.core.leases import claim_lock
 from mednet_bench.core.progress import REPORTER
 
 
@@ -78,14 +78,6 @@ def test_records_are_listed_only_when_one_was_written(tmp_path: Path) -> None:
     assert listing.changed_names() == set() and listing.names() == {"a"}
     os.utime(tmp_path / "records", ns=(1, 1))
     assert listing.changed_names() == {"a"}
-
-
-def test_a_finished_cell_leaves_no_lock_file(
-    runner: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(scheduler, "_compute_record", lambda *_: None)
-    compute_cells(runner, [cell_of("a")], ResumeRules(), CellWatcher(on_record=lambda record, own: None))
-    assert not list((tmp_path / "locks").iterdir())
 
 
 def test_a_worker_says_what_it_does_and_its_parent_shows_every_worker(

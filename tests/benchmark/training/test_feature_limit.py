@@ -11,7 +11,7 @@ from mednet_bench.benchmark.training import features as module
 from mednet_bench.benchmark.training.features import features_of
 from mednet_bench.core.cache_limit import CacheEntry, cache_limit, feature_entries, make_room
 from mednet_bench.core.errors import UserError
-from mednet_bench.core.files import claim_lock
+from mednet_bench.core.leases import claim_lock
 
 
 def entries(folder: Path, count: int, size: int = 1000) -> list[CacheEntry]:

@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from mednet_bench.core.errors import UserError
-from mednet_bench.core.files import claim_lock
+from mednet_bench.core.leases import claim_lock
 from mednet_bench.tasks.from_files.area_resize import area_resize
 from mednet_bench.tasks.from_files.file_traits import columns_of, join_columns
 from mednet_bench.tasks.from_files.letterbox import letterbox
