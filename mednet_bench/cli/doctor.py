@@ -12,6 +12,7 @@ from ..benchmark.schema.provenance import checkout_commit, package_versions
 from ..core.cache_limit import FEATURES, CacheEntry, cache_limit
 from ..core.files import cache_folder, scratch_folder
 from ..core.hardware import allowed_cpus
+from ..core.shared_folder import FolderFacts
 from ..tasks.catalog import TASK_GROUPS, catalog
 from ..tasks.data_paths import data_folders, data_locations
 from ..tasks.sources.medmnist import SUFFIXES
@@ -91,6 +92,21 @@ def diagnosis(facts: MachineFacts) -> str:
         ("would work", f"{line}{count if line.endswith('available') else ''}") for line in facts.would_work
     ]
     return "\n".join(f"{name:12} {value}" for name, value in lines)
+
+
+def folder_diagnosis(facts: FolderFacts) -> str:
+    """Return one line per fact about a run directory, then whether many nodes may share it."""
+    lines = [
+        ("folder", facts.folder),
+        ("file system", facts.file_system or "unknown"),
+        ("exclusive", f"{'yes' if facts.exclusive else 'no'} (two processes tried to create the same files)"),
+        ("records", "the first is kept" if facts.first_record else "one may replace another"),
+        ("renewal", "by the file server's clock" if facts.renewed else "not by the file server's clock"),
+        ("visibility", f"at most {facts.delay_seconds:.2f} s until another process saw a file"),
+        ("clock", f"file server {facts.clock_offset_seconds:+.1f} s from this machine (harmless)"),
+        ("space", f"{facts.free_gb:.1f} GB free"),
+    ]
+    return "\n".join([*(f"{name:12} {value}" for name, value in lines), facts.verdict])
 
 
 def _list_devices() -> list[str]:

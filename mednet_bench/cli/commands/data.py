@@ -8,8 +8,9 @@ from ... import baselines, cli, tasks
 from ...baselines import zoo
 from ...core.errors import one_line
 from ...core.progress import show_downloads
+from ...core.shared_folder import probe_folder
 from .. import show
-from ..options import data_root_option, field_option
+from ..options import PATH, data_root_option, field_option
 from .command import BenchCommand, ParsedValues, echo, echo_json, format_option
 
 
@@ -90,7 +91,11 @@ def _download_tasks(words: str, size: int, places: "tasks.task.DataLocations") -
 
 
 def doctor_command(values: ParsedValues) -> int:
-    """Print versions, devices, and which data and weights exist."""
+    """Print versions, devices, and which data and weights exist; or test a run directory."""
+    if values["run"]:
+        found = probe_folder(values["run"])
+        echo_json(found) if values["format"] == "json" else echo(cli.doctor.folder_diagnosis(found))
+        return 3 if found.faults else 0
     facts = cli.doctor.machine_facts(values["data_root"])
     if values["format"] == "json":
         echo_json(facts)
@@ -105,6 +110,9 @@ def _complete_name(context: click.Context, argument: click.Parameter, start: str
 
 
 _DATA = [data_root_option(), field_option("task_file"), format_option("json")]
+_RUN_FOLDER = click.Option(
+    ["--run"], type=PATH, help="Run directory: test whether many nodes may share it; exit code 3 if not."
+)
 _WHAT = click.Argument(["what"], type=click.Choice(["inits"]), required=False)
 _NAME = click.Argument(["name"], shell_complete=_complete_name)
 _NAMES = click.Argument(["names"], nargs=-1, required=True, shell_complete=_complete_name)
@@ -116,5 +124,7 @@ DATA_COMMANDS = (
         [_NAMES, field_option("size", default="28", show_default=True), data_root_option()],
         "mednet-bench download breastmnist retinamnist --size 64 --data-root data",
     ),
-    BenchCommand(doctor_command, [data_root_option(), format_option("json")], "mednet-bench doctor"),
+    BenchCommand(
+        doctor_command, [data_root_option(), _RUN_FOLDER, format_option("json")], "mednet-bench doctor"
+    ),
 )
