@@ -30,6 +30,8 @@ LONGEST_WAIT = 5.0
 """Most seconds between two looks at a lease that another process holds."""
 LEFTOVER_SECONDS = 3600.0
 """Age of a temporary file of another machine at which its writer is taken for dead."""
+LARGEST = 4096
+"""Most bytes of a lease."""
 NEW_FILE = os.O_CREAT | os.O_EXCL | os.O_WRONLY
 _LEFTOVER = re.compile(r"\..+\.[0-9a-f]{32}\.tmp")
 _offsets: dict[Path, float] = {}
@@ -51,6 +53,11 @@ def lease_seconds() -> float:
         cure = f"set it to seconds above 0, like {DEFAULT_SECONDS:g}"
         raise UserError(f"{LEASE_VARIABLE} is '{given}': {cure}.")
     return seconds
+
+
+def beat_seconds() -> float:
+    """Return the seconds between two renewals of a lease."""
+    return lease_seconds() / BEATS
 
 
 class LeaseOwner(msgspec.Struct, frozen=True, kw_only=True):
@@ -112,13 +119,13 @@ class Lease:
     def _renew(self) -> None:
         # through the open file, so that the lease of another process at this path is never renewed
         renewed: int | Path = self._file if os.utime in os.supports_fd else self.path
-        while not self._ended.wait(lease_seconds() / BEATS):
+        while not self._ended.wait(beat_seconds()):
             with suppress(OSError):  # taken over and removed, see `is_mine`
                 os.utime(renewed)  # no times: the file server sets its own
 
     def is_mine(self) -> bool:
         """Whether no other process has taken the lease over, e.g. while this one was stopped."""
-        found = _read_lease(self.path)
+        found = read_lease(self.path)
         return found is not None and found[0].token == self.owner.token
 
     def release(self) -> None:
@@ -149,7 +156,6 @@ def claim_lock(path: Path, wait: bool = False) -> Iterator[Lease | None]:
     lease = None
     try:
         with explain_write_errors(path):
-            path.parent.mkdir(parents=True, exist_ok=True)
             with defer_interrupts():  # until the lease is known below, to be removed
                 lease = _acquire(path)
             if lease is None and wait:
@@ -165,14 +171,14 @@ def claim_lock(path: Path, wait: bool = False) -> Iterator[Lease | None]:
             lease.release()
 
 
-def growing_wait(waited: float, least: float) -> float:
+def growing_wait(waited: float, least: float, most: float = LONGEST_WAIT) -> float:
     """Return how many seconds to wait for the next look: a tenth of those waited, within limits."""
-    return min(max(least, waited / 10), LONGEST_WAIT)
+    return min(max(least, waited / 10), most)
 
 
 def lock_owner(path: Path) -> str:
     """Return which process holds a lease, as "process 12 on node3"."""
-    found = _read_lease(path)
+    found = read_lease(path)
     return str(found[0]) if found else "another process"
 
 
@@ -187,6 +193,9 @@ def _create(path: Path) -> Lease | None:
         file = os.open(path, NEW_FILE, 0o666)
     except FileExistsError:
         return None
+    except FileNotFoundError:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        return _create(path)
     try:
         os.write(file, msgspec.json.encode(owner))
     except OSError:
@@ -196,13 +205,18 @@ def _create(path: Path) -> Lease | None:
     return Lease(path, owner, file)
 
 
-def _read_lease(path: Path) -> tuple[LeaseOwner, float] | None:
+def read_lease(path: Path) -> tuple[LeaseOwner, float] | None:
     """Return the owner of a lease and the file server's time of its last renewal; None without one."""
     try:
-        with path.open("rb") as file:  # opened anew: a client may remember times for a minute
-            state, content = os.fstat(file.fileno()), file.read()
+        file = os.open(path, os.O_RDONLY)  # opened anew: a client may remember times for a minute
     except OSError:
         return None
+    try:
+        state, content = os.fstat(file), os.read(file, LARGEST)
+    except OSError:  # removed by another machine
+        return None
+    finally:
+        os.close(file)
     try:
         owner = msgspec.json.decode(content, type=LeaseOwner)
     except msgspec.DecodeError:  # being written, cut off, or of an older version
@@ -215,7 +229,7 @@ def _remove_ended(path: Path) -> bool:
 
     For each lease only one process may do so, the one that creates the marker with its token.
     """
-    found = _read_lease(path)
+    found = read_lease(path)
     if found is None or not (found[0].has_ended or _is_overdue(path.parent, found[1])):
         return found is None
     token = found[0].token
@@ -223,12 +237,12 @@ def _remove_ended(path: Path) -> bool:
     try:
         os.close(os.open(marker, NEW_FILE, 0o666))
     except FileExistsError:
-        left = _read_lease(marker)
+        left = read_lease(marker)
         if left and _is_overdue(path.parent, left[1]):  # its maker was killed before the next lines
             marker.unlink(missing_ok=True)
         return False
     try:
-        again = _read_lease(path)
+        again = read_lease(path)
         ended = again is not None and again[0].token == token
         if ended:
             path.unlink(missing_ok=True)

@@ -52,8 +52,10 @@ def run(
         raise UserError(f"on_record={on_record!r} cannot be called: pass a function of a record, or none.")
     registries: tuple[Registry[Any], ...] = (TASKS, INITS, PROTOCOLS, METRICS)
     names = sorted(name for registry in registries for name in registry.added_here)
-    if (config.jobs > 1 or config.per_gpu) and names:
+    elsewhere = config.executor != "local"
+    if (config.jobs > 1 or config.per_gpu or elsewhere) and names:
         several = f"--per-gpu {config.per_gpu}" if config.per_gpu else f"--jobs {config.jobs}"
+        several = f"--executor {config.executor}" if elsewhere else several
         raise UserError(
             f"{several} starts processes that do not know what was registered in this one "
             f"({', '.join(names)}): pass jobs=1, or make a package with entry points of it."

@@ -17,7 +17,7 @@ from .benchmark.schema.request import RunConfig
 from .benchmark.training.protocol import PROTOCOLS
 from .benchmark.training.subsets import subset_size
 from .core.cache_limit import cache_limit
-from .core.errors import StoppedError
+from .core.errors import StoppedError, UserError
 from .core.files import cache_folder, scratch_folder, writable_folder
 from .core.hardware import process_count
 from .core.leases import lease_seconds, sweep
@@ -135,6 +135,23 @@ def plan_run(config: RunConfig, from_cards: bool = False) -> PlannedRun:
     return PlannedRun(resolved, waiting, run.preflight.resolve_device(config.device) if waiting else None)
 
 
+@dataclass(frozen=True)
+class _PreparedRun:
+    """A checked run, ready to be computed.
+
+    Attributes:
+        kept: key -> record of the cells that are not waiting.
+        rules: with the run id.
+        device: torch device of this machine; "" where it computes nothing.
+    """
+
+    resolved: ResolvedPlan
+    waiting: list[PlannedCell]
+    kept: dict[str, Record]
+    rules: ResumeRules
+    device: str
+
+
 def compute_run(
     config: RunConfig, on_record: Callable[[Record], object] = lambda record: None
 ) -> list[Record]:
@@ -148,36 +165,19 @@ def compute_run(
         UserError: a name is unknown, or weights or data are unavailable.
         StoppedError: the disk is full, or the run directory was removed.
     """
-    folder = config.folder
-    store = RecordStore(folder)
-    cache_limit()  # a wrong value is an error now, not in every cell
-    lease_seconds()
-    resolved = _resolve(config, lambda: (writable_folder(folder), store.refuse_old_format()))
-    sweep(folder)
-    for place in {cache_folder(), scratch_folder()}:
-        sweep(place)
-    rules = ResumeRules(config.overwrite, config.limit)
-    kept: dict[str, Record] = {}
-    waiting = pending_cells(resolved, store, rules, kept)
-    if sentence := run.kept_models.missing_models(config, kept.values(), store):
-        _LOG.warning(f"warning: {sentence}")
-    if waiting:
-        device = run.preflight.resolve_device(config.device)
-        jobs = _count_processes(config, device)
-        _check(resolved, waiting)
-        resolved.plan.write(folder)  # only now: a refused request keeps the last plan
-        _log_estimate(PlannedRun(resolved, waiting, device))
-        new_rules = rules.for_new_run(waiting, store)
-        run.executor.execute_cells(resolved, waiting, new_rules, jobs, device, on_record)
+    ready, folder, store = _prepare(config), config.folder, RecordStore(config.folder)
+    if ready.waiting:
+        jobs = _count_processes(config, ready.device)
+        execute = run.executor.EXECUTORS[config.executor].execute
+        execute(ready.resolved, ready.waiting, ready.rules, jobs, ready.device, on_record)
         check_folder(folder)
-        if sentence := late_records(store, new_rules.run):
+        if sentence := late_records(store, ready.rules.run):
             _LOG.warning(f"warning: {sentence}")
-    else:
-        resolved.plan.write(folder)
-        _LOG.info(f"All {len(resolved.plan.cells)} cells have their records in {folder}: nothing to compute.")
-    records = (kept.get(planned.key) or store.read(planned.key) for planned in resolved.plan.cells)
+    records = (
+        ready.kept.get(planned.key) or store.read(planned.key) for planned in ready.resolved.plan.cells
+    )
     done = [record for record in records if record]
-    if lost := {planned.key for planned in waiting} - {record.key for record in done}:
+    if lost := {planned.key for planned in ready.waiting} - {record.key for record in done}:
         raise StoppedError(
             f"{len(lost)} records of {folder} were removed meanwhile: run the same command again."
         )
@@ -186,6 +186,55 @@ def compute_run(
         if sentence:
             _LOG.warning(f"warning: {task}: {sentence}")
     return done
+
+
+def submit_run(config: RunConfig, print_only: bool = False) -> str:
+    """Hand the cells of a run that have no record yet to other machines; return a sentence about it.
+
+    Args:
+        config: the options; its executor must be one of other machines.
+        print_only: return the script that would be submitted instead.
+
+    Raises:
+        UserError: as `compute_run`, or the scheduler refused.
+    """
+    executor = run.executor.check_executor(config)
+    if executor.submit is None:
+        raise UserError(f"--executor {config.executor} submits nothing: pass --executor slurm.")
+    ready = _prepare(config)
+    if not ready.waiting:
+        return ""
+    return executor.submit(ready.resolved, ready.waiting, ready.rules, print_only)
+
+
+def _prepare(config: RunConfig) -> _PreparedRun:
+    """Resolve and check a run, and write its plan."""
+    folder = config.folder
+    store = RecordStore(folder)
+    cache_limit()  # a wrong value is an error now, not in every cell
+    lease_seconds()
+    resolved = _resolve(config, lambda: (writable_folder(folder), store.refuse_old_format()))
+    sweep(folder)
+    for place in {cache_folder(), scratch_folder()}:
+        sweep(place)
+    rules, device = ResumeRules(config.overwrite, config.limit), ""
+    kept: dict[str, Record] = {}
+    waiting = pending_cells(resolved, store, rules, kept)
+    if sentence := run.kept_models.missing_models(config, kept.values(), store):
+        _LOG.warning(f"warning: {sentence}")
+    if waiting:
+        elsewhere = run.executor.check_executor(config).submit is not None
+        device = "" if elsewhere else run.preflight.resolve_device(config.device)
+        _count_processes(config, device)  # `UserError` before the checks
+        _check(resolved, waiting)
+        resolved.plan.write(folder)  # only now: a refused request keeps the last plan
+        if not elsewhere:
+            _log_estimate(PlannedRun(resolved, waiting, device))
+        rules = rules.for_new_run(waiting, store)
+    else:
+        resolved.plan.write(folder)
+        _LOG.info(f"All {len(resolved.plan.cells)} cells have their records in {folder}: nothing to compute.")
+    return _PreparedRun(resolved, waiting, kept, rules, device)
 
 
 def _count_processes(config: RunConfig, device: str) -> int:

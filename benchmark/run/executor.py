@@ -1,128 +1,89 @@
-"""Execution of waiting cells in this process, or in worker processes on the run directory."""
+"""Executors, which start what computes the waiting cells, and the worker process of all of them."""
 
 import os
-import subprocess
-import sys
-import tempfile
 import time
 from collections.abc import Callable, Container, Iterator
-from contextlib import contextmanager, suppress
-from typing import IO
+from contextlib import contextmanager
+from dataclasses import dataclass
 
 import msgspec
-import torch
 
 from ...core.errors import StoppedError, UserError, one_line
-from ...core.hardware import worker_devices
 from ...core.progress import REPORTER
+from ...core.registry import Registry
 from ..schema.plan import PlannedCell
 from ..schema.records import Record, RecordStore
 from ..schema.request import RunConfig
 from .cell_runner import CellRunner
 from .planner import ResolvedPlan
+from .preflight import resolve_device
 from .progress import RunProgress, describe_cell
 from .resolve import resolve_request
-from .scheduler import CellWatcher, RecordListing, ResumeRules, compute_cells, is_done
+from .scheduler import CellWatcher, ResumeRules, compute_cells, is_done
 
 WATCH_SECONDS = 0.5
 STATUS_SECONDS = 2.0
 """How often a worker says what it does."""
-LINE_BYTES = 8192
-WORKER_EXIT_SECONDS = 60.0
-"""How long an interrupted worker may take to end before it is killed."""
+LEAST_SECONDS = 60.0
+"""Time before its limit at which a worker takes no further cell; twice its longest cell if that is more."""
+
+ExecuteCells = Callable[
+    [ResolvedPlan, list[PlannedCell], ResumeRules, int, str, Callable[[Record], object]], None
+]
+"""Arguments as those of `executors.local.execute_cells`."""
+
+
+@dataclass(frozen=True)
+class Executor:
+    """What computes the waiting cells of a run.
+
+    Attributes:
+        execute: computes the cells and returns when all have records; shows the progress.
+        submit: hands the cells to other machines and returns a sentence about it; with `print_only` it only
+            returns the script. None for an executor of this machine.
+    """
+
+    execute: ExecuteCells
+    submit: Callable[[ResolvedPlan, list[PlannedCell], ResumeRules, bool], str] | None = None
+
+
+EXECUTORS: Registry[Executor] = Registry("executor", f"{__package__}.executors")
+
+
+def check_executor(config: RunConfig) -> Executor:
+    """Return the executor of a run; `UserError` for options of another one."""
+    executor = EXECUTORS[config.executor]
+    if executor.submit is None and (config.workers > 1 or config.slurm):
+        raise UserError(
+            "--workers and --slurm are for --executor slurm: pass it, or --jobs for this machine."
+        )
+    if executor.submit and (config.jobs > 1 or config.per_gpu):
+        raise UserError(
+            f"--jobs and --per-gpu are for this machine, not for {config.executor}: pass --workers."
+        )
+    return executor
 
 
 class WorkerArgs(msgspec.Struct, frozen=True, kw_only=True):
-    """Arguments of a worker process, sent as JSON on its standard input."""
+    """Arguments of a worker process, as JSON on its standard input or in a file."""
 
     request: RunConfig
     device: str
     rules: ResumeRules
     keys: tuple[str, ...]
     """Waiting cells of all workers together."""
-    parent: int
-    """Process id of the parent; a worker whose parent has died ends after its cell."""
+    parent: int = 0
+    """Process id of the parent; a worker whose parent has died ends after its cell. 0 on another machine."""
 
 
-def execute_cells(
-    resolved: ResolvedPlan,
-    waiting: list[PlannedCell],
-    rules: ResumeRules,
-    jobs: int,
-    device: str,
-    on_record: Callable[[Record], object] = lambda record: None,
-) -> None:
-    """Compute the waiting cells, from `pending_cells`, and show the progress.
-
-    Args:
-        jobs: number of processes; they share cells through leases in the run directory.
-        device: torch device; "cuda" spreads the processes over all visible GPUs.
-        on_record: called in this process with each new record.
-
-    Raises:
-        StoppedError: the disk is full, or all workers ended early.
-    """
-    progress = RunProgress(waiting, jobs, on_record=on_record)
-    with progress.show():
-        if jobs > 1:
-            keys = tuple(planned.key for planned in waiting)
-            worker_args = [
-                WorkerArgs(request=resolved.request, device=own, rules=rules, keys=keys, parent=os.getpid())
-                for own in worker_devices(device, jobs)
-            ]
-            workers = [_WorkerProcess(args) for args in worker_args]
-            listing = RecordListing(RecordStore(resolved.request.folder).records)
-
-            def note() -> None:
-                progress.note_workers(worker.last_line() for worker in workers)
-                _note_records(resolved, waiting, rules, progress, listing.changed_names())
-
-            _watch_workers(workers, note)
-            _note_records(resolved, waiting, rules, progress, listing.names())
-            # surviving workers compute the cells of a killed one
-            if progress.waiting and all(worker.process.returncode for worker in workers):
-                raise _worker_error(workers)
-        else:
-            watcher = CellWatcher(progress.note_start, progress.note_record, progress.note_wait)
-            compute_cells(CellRunner(resolved, device), waiting, rules, watcher)
-
-
-def _watch_workers(workers: list["_WorkerProcess"], note_records: Callable[[], None]) -> None:
-    """Show the records as the workers write them, until the last worker has ended."""
-    try:
-        while any(worker.process.poll() is None for worker in workers):
-            time.sleep(WATCH_SECONDS)
-            note_records()
-        note_records()
-    except BaseException:
-        for worker in workers:
-            worker.process.terminate()  # not SIGINT, which a shell's background job and its workers ignore
-        for worker in workers:
-            worker.wait_or_kill()
-        raise
-
-
-def _worker_error(workers: list["_WorkerProcess"]) -> StoppedError | UserError:
-    """Return the error for workers that ended before all cells were done."""
-    for worker in workers:
-        if worker.process.returncode == 2:
-            return UserError(worker.last_stderr_line())
-    codes = ", ".join(str(worker.process.returncode) for worker in workers)
-    lines = (worker.last_stderr_line() for worker in workers)
-    reason = next(filter(None, lines), "they said nothing")
-    return StoppedError(
-        f"The worker processes ended before all was done (exit {codes}: {reason.rstrip('.')}); "
-        "run the same command again."
-    )
-
-
-def _note_records(
+def note_records(
     resolved: ResolvedPlan,
     waiting: list[PlannedCell],
     rules: ResumeRules,
     progress: RunProgress,
     written: Container[str],
 ) -> None:
+    """Count the cells among `written` keys whose records the rules keep."""
     store = RecordStore(resolved.request.folder)
     for planned in waiting:
         if planned.key in progress.waiting and planned.key in written:
@@ -131,71 +92,55 @@ def _note_records(
                 progress.note_record(record)
 
 
-class _WorkerProcess:
-    """One worker process; its standard error goes to a file, since a full pipe would block it."""
+class TimeLimit:
+    """Time that a worker has, and whether it suffices for another cell."""
 
-    def __init__(self, args: WorkerArgs) -> None:
-        threads = torch.get_num_threads()  # as in this process: the number of threads changes last digits
-        self._stderr: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115 - open as long as the worker lives
-        self._stdout: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115
-        self.process = subprocess.Popen(
-            [sys.executable, "-m", f"{__package__}.worker"],
-            # safe path: with -m Python would look for modules in the user's folder first
-            env={**os.environ, "OMP_NUM_THREADS": str(threads), "PYTHONSAFEPATH": "1"},
-            stdin=subprocess.PIPE,
-            stdout=self._stdout,
-            stderr=self._stderr,
-        )
-        if self.process.stdin is None:
-            raise AssertionError("a pipe was asked for")
-        with suppress(BrokenPipeError), self.process.stdin as pipe:  # broken: see its exit code
-            pipe.write(msgspec.json.encode(args))
+    def __init__(self, seconds: float) -> None:
+        self.ends = time.monotonic() + seconds
+        self.longest = 0.0
+        self._started: float | None = None
+        self.cells = 0
+        """Number of cells that were started."""
+        self.over = False
 
-    def last_stderr_line(self) -> str:
-        """Return the last line that the worker wrote to standard error."""
-        return _last_line(self._stderr)
+    def note_start(self) -> None:
+        """Note that a cell starts."""
+        self._started = time.monotonic()
+        self.cells += 1
 
-    def last_line(self) -> str:
-        """Return what the worker does, its last line on standard output; "" once it has ended."""
-        return _last_line(self._stdout) if self.process.poll() is None else ""
-
-    def wait_or_kill(self) -> None:
-        """Wait for the worker to end; kill it after `WORKER_EXIT_SECONDS`."""
-        try:
-            self.process.wait(WORKER_EXIT_SECONDS)
-        except subprocess.TimeoutExpired:
-            self.process.kill()
-            self.process.wait()
+    def may_start(self) -> bool:
+        """Whether another cell probably ends within the limit."""
+        now = time.monotonic()
+        if self._started is not None:
+            self.longest, self._started = max(self.longest, now - self._started), None
+        self.over = self.ends - now < max(LEAST_SECONDS, 2 * self.longest)
+        return not self.over
 
 
-def _last_line(file: IO[bytes]) -> str:
-    # not through the file's position, which the worker shares
-    content = os.pread(file.fileno(), LINE_BYTES, max(0, os.fstat(file.fileno()).st_size - LINE_BYTES))
-    return content.decode(errors="replace").strip().rpartition("\n")[2]
-
-
-def serve_worker(args: WorkerArgs) -> None:
-    """Compute cells as a worker process until none is left; prints what it does for its parent."""
+def serve_worker(args: WorkerArgs, limit: TimeLimit | None = None) -> None:
+    """Compute cells as a worker process until none is left, or no time; prints what it does."""
     resolved = resolve_request(args.request)
     keys = set(args.keys)
     waiting = [planned for planned in resolved.plan.cells if planned.key in keys]
     if len(waiting) < len(keys):  # keys hash the fingerprints of data and weights
         raise StoppedError("Data, weights or cards changed after this run was planned.")
 
-    doing = [""]
+    doing, limit = [""], limit or TimeLimit(float("inf"))
 
     def start(planned: PlannedCell) -> None:
-        if os.getppid() != args.parent:  # the parent was killed
+        if args.parent and os.getppid() != args.parent:  # the parent was killed
             raise KeyboardInterrupt
+        limit.note_start()
         doing[0] = describe_cell(planned.cell)
         print_status(doing[0])
 
     def wait(planned: PlannedCell, owner: str) -> None:
         doing[0] = f"waiting for {owner}, which computes {describe_cell(planned.cell)}"
 
+    device = args.device if args.parent else resolve_device(args.device)
     with report_status(lambda: doing[0]):
         watcher = CellWatcher(start, on_wait=wait)
-        compute_cells(CellRunner(resolved, args.device), waiting, args.rules, watcher)
+        compute_cells(CellRunner(resolved, device), waiting, args.rules, watcher, limit.may_start)
 
 
 def print_status(line: str) -> None:

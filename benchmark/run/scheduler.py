@@ -14,7 +14,7 @@ import msgspec
 from ...core.errors import StoppedError, UserError, clean
 from ...core.files import UnwritableError, content_if_any, write_bytes
 from ...core.interrupts import remember_interrupts
-from ...core.leases import claim_lock, growing_wait, lock_owner
+from ...core.leases import beat_seconds, claim_lock, growing_wait, lock_owner
 from ..pretraining.mednet_cache import read_pretrain_facts
 from ..schema.plan import PlannedCell
 from ..schema.records import (
@@ -125,6 +125,14 @@ def _is_intact(resolved: ResolvedPlan, store: RecordStore, planned: PlannedCell,
     return weights is None or read_pretrain_facts(weights) is not None
 
 
+def changed_at(folder: Path) -> int:
+    """Return when a file was last added to a folder or removed, in nanoseconds; -1 without a folder."""
+    try:
+        return folder.stat().st_mtime_ns
+    except OSError:
+        return -1
+
+
 class RecordListing:
     """Names of the record files of a run directory, listed only when the folder has changed."""
 
@@ -135,7 +143,7 @@ class RecordListing:
 
     def changed_names(self) -> set[str]:
         """Return the keys of all record files; an empty set if no file was written since the last call."""
-        changed = self.folder.stat().st_mtime_ns if self.folder.exists() else -1
+        changed = changed_at(self.folder)
         if changed == self._changed:
             return set()
         self._changed = changed
@@ -193,16 +201,19 @@ def compute_cells(
     idle_since = time.monotonic()
     with remember_interrupts() as check:
         while waiting:
-            unsettled = {planned.key for planned in waiting}
+            unsettled, before = {planned.key for planned in waiting}, _changes(store)
             for planned in waiting:
                 check()
                 if not may_start():
                     return
                 if not unsettled.isdisjoint(planned.needs):
                     continue
+                if planned.key in listing.known_names() and _is_recorded(session, planned):
+                    unsettled.discard(planned.key)
+                    continue
                 check_folder(store.folder)
                 try:
-                    if _is_recorded(session, planned) or _try_cell(session, planned):
+                    if _try_cell(session, planned):
                         unsettled.discard(planned.key)
                 except UnwritableError:
                     check_folder(store.folder)  # removed since the check above?
@@ -210,16 +221,36 @@ def compute_cells(
             if len(unsettled) == len(waiting):  # others compute them, or what they need
                 first = next(planned for planned in waiting if unsettled.isdisjoint(planned.needs))
                 watcher.on_wait(first, lock_owner(store.lock(first.key)))
-                time.sleep(growing_wait(time.monotonic() - idle_since, POLL_SECONDS))
+                _wait_for_change(store, before, time.monotonic() - idle_since)
             else:
                 idle_since = time.monotonic()
             waiting = [planned for planned in waiting if planned.key in unsettled]
 
 
+def _changes(store: RecordStore) -> tuple[int, int]:
+    """Return when a record, and when a lease, was last added or removed."""
+    return changed_at(store.records), changed_at(store.lock("").parent)
+
+
+def _wait_for_change(store: RecordStore, before: tuple[int, int], idle: float) -> None:
+    """Wait until records or leases have changed, or some may have ended without a change.
+
+    Args:
+        store: of the run directory.
+        before: their `_changes` when this process looked at them.
+        idle: seconds since this process had a cell; the longer, the more rarely it looks.
+    """
+    ends = time.monotonic() + growing_wait(idle, POLL_SECONDS, beat_seconds())
+    while True:
+        time.sleep(growing_wait(idle, POLL_SECONDS))
+        if time.monotonic() >= ends or _changes(store) != before:
+            return
+
+
 def _is_recorded(session: _Session, planned: PlannedCell) -> bool:
-    """Whether another process has written a cell's record in this run; looks at no file of the cell."""
+    """Whether the present record of a cell was written in this run, by another process."""
     key, on_record = planned.key, session.watcher.on_record
-    if key in session.first_listed or key not in session.listing.known_names():
+    if key in session.first_listed:
         return False
     if on_record:
         record = session.store.read(key)
@@ -235,6 +266,8 @@ def _try_cell(session: _Session, planned: PlannedCell) -> bool:
     with claim_lock(store.lock(planned.key)) as lease:
         if lease is None:
             return False
+        if store.path(planned.key).exists() and _is_recorded(session, planned):
+            return True
         if is_done(session.runner.resolved, store, planned, rules) and (record := store.read(planned.key)):
             if watcher.on_record:
                 watcher.on_record(record, False)  # another process was faster
@@ -269,9 +302,14 @@ def late_path(store: RecordStore, key: str, run: str) -> Path:
     return store.folder / "logs" / f"{key}-{run}.late"
 
 
+def late_notes(store: RecordStore, run: str = "*") -> list[str]:
+    """Return the notes on the late records of a run, or of all runs."""
+    return [path.read_text() for path in (store.folder / "logs").glob(f"*-{run}.late")]
+
+
 def late_records(store: RecordStore, run: str) -> str:
     """Say how many late records of a run were dropped; "" if none was."""
-    notes = [path.read_text() for path in (store.folder / "logs").glob(f"*-{run}.late")]
+    notes = late_notes(store, run)
     if not notes:
         return ""
     other = sum("with other scores" in note for note in notes)

@@ -254,6 +254,25 @@ class RunConfig(TrainingConfig, frozen=True, kw_only=True, forbid_unknown_fields
     per_gpu: Annotated[
         int, field_meta(MACHINE, "Processes on each GPU, instead of --jobs; 0 leaves it to --jobs.", ge=0)
     ] = 0
+    executor: Annotated[
+        str,
+        field_meta(
+            MACHINE,
+            "What computes the cells: local (this machine) or slurm (a job array on a cluster).",
+            min_length=1,
+            if_empty="name local or slurm",
+        ),
+    ] = "local"
+    workers: Annotated[
+        int, field_meta(MACHINE, "Jobs of --executor slurm, each a worker that takes cells.", ge=1)
+    ] = 1
+    slurm: Annotated[
+        Names,
+        field_meta(
+            MACHINE,
+            "Options of sbatch, comma-separated, like partition=gpu,gres=gpu:1,time=02:00:00.",
+        ),
+    ] = ()
     cuda_graphs: Annotated[
         bool,
         field_meta(MACHINE, "Record training steps as CUDA graphs, after a check; not yet run on a GPU."),

@@ -40,7 +40,7 @@ ALL_COMMANDS = (
     *weights.WEIGHTS_COMMANDS,
 )
 COMMAND_HEADINGS = {
-    "Everyday": ("run", "plan", "report", "ls", "config"),
+    "Everyday": ("run", "plan", "status", "cancel", "report", "ls", "config"),
     "Results": ("leaderboard", "verdicts", "predictions", "publish", "compare", "judge"),
     "Data": ("info", "download", "task", "validate", "sources", "cache"),
     "Weights": ("corpus", "pretrain", "export", "inspect-weights"),

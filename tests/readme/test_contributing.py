@@ -31,7 +31,7 @@ def test_a_file_to_copy_registers_as_the_guide_says(file: str, registry: str) ->
 
 
 def test_the_guide_names_a_file_to_copy_for_each_kind() -> None:
-    assert len(TO_COPY) == len({file for file, _ in TO_COPY}) == 10
+    assert len(TO_COPY) == len({file for file, _ in TO_COPY}) == 11
 
 
 @pytest.mark.parametrize("command", COMMANDS)

@@ -4,9 +4,10 @@ import shlex
 
 import click
 
-from ...benchmark import parity
-from ...benchmark.schema.request import RunConfig
+from ...benchmark import parity, run
+from ...benchmark.schema.request import MACHINE, RunConfig
 from ...core.config_fields import changed_arguments
+from ...core.errors import UserError
 from .. import options, show
 from .command import BenchCommand, ParsedValues, echo, echo_json, format_option, say
 from .report import print_results
@@ -14,7 +15,42 @@ from .report import print_results
 
 def run_command(values: ParsedValues) -> int:
     """Compute all cells without a record, then write the report."""
-    return run_and_report(options.config_of(values))
+    config = options.config_of(values)
+    if config.executor == "local" and (values["print"] or values["wait"]):
+        raise UserError("--print and --wait are for --executor slurm: pass it, or leave them out.")
+    if config.executor == "local" or (values["wait"] and not values["print"]):
+        return run_and_report(config)
+    from ...experiment import submit_run  # late: `--help` needs none of it
+
+    sentence = submit_run(config, values["print"])
+    echo(sentence) if values["print"] else say(sentence)
+    return 0
+
+
+def status_command(values: ParsedValues) -> int:
+    """Print what is done of a run, and who computes now.
+
+    RUN is the run directory; jobs on a cluster are named. The exit code is 1 if some cell failed.
+    """
+    status = run.run_status.run_status(values["run"])
+    if values["format"] == "json":
+        echo_json(status)
+    else:
+        echo(show.status.status_text(status))
+    return 1 if status.failed else 0
+
+
+def cancel_command(values: ParsedValues) -> int:
+    """Cancel a run's jobs on a cluster; finished cells are kept.
+
+    RUN is the run directory.
+    """
+    jobs = run.submitted_jobs.read_jobs(values["run"])
+    if not jobs:
+        raise UserError(f"{values['run']} has no jobs on a cluster: stop a run on this machine by Ctrl-C.")
+    run.submitted_jobs.call_scheduler("scancel", *(job.id for job in jobs))
+    say(f"Canceled {', '.join(job.id for job in jobs)}; the same `run` command resumes.")
+    return 0
 
 
 def run_and_report(config: RunConfig) -> int:
@@ -82,18 +118,29 @@ def _parity_params() -> list[click.Parameter]:
     ]
 
 
-_RUN = options.run_options()
+_PLAIN = options.run_options()
+_RUN = {
+    **_PLAIN,
+    MACHINE: [
+        *_PLAIN[MACHINE],
+        options.flag_option("--print", "Print the script of --executor slurm instead of submitting it."),
+        options.flag_option("--wait", "Wait for the jobs of --executor slurm, with progress and report."),
+    ],
+}
 _PLAN = {
-    **_RUN,
+    **_PLAIN,
     "Output": [
-        *_RUN["Output"],
+        *_PLAIN["Output"],
         options.flag_option("--estimate-only", "Print only the estimate; needs no data, only task cards."),
         format_option("json"),
     ],
 }
+_FOLDER = click.Argument(["run"], type=options.PATH)
 RUN = BenchCommand(run_command, _RUN, "mednet-bench run --tasks all --inits mednet,imagenet,scratch")
 COMPUTE_COMMANDS = (
     RUN,
     BenchCommand(plan_command, _PLAN, "mednet-bench plan --tasks available --protocols linear"),
+    BenchCommand(status_command, [_FOLDER, format_option("json")], "mednet-bench status runs/latest"),
+    BenchCommand(cancel_command, [_FOLDER], "mednet-bench cancel runs/latest"),
     BenchCommand(parity_command, _parity_params(), "mednet-bench parity medmnist-v2"),
 )

@@ -149,7 +149,7 @@ def fork_context() -> multiprocessing.context.ForkServerContext:
     context = multiprocessing.get_context("forkserver")
     own = (
         "cli.main",
-        "benchmark.run.executor",
+        "benchmark.run.executors.local",
         "benchmark.run.preflight",
         "baselines.weights.load_state_dict",
     )

@@ -12,8 +12,9 @@ import pytest
 import torch
 from processes import SMALL, CommandLine, planned_records
 
-from mednet_bench.benchmark.run import estimate, executor
+from mednet_bench.benchmark.run import estimate
 from mednet_bench.benchmark.run.executor import WorkerArgs
+from mednet_bench.benchmark.run.executors import local
 from mednet_bench.benchmark.run.machine_probe import NetworkTimes
 from mednet_bench.benchmark.run.scheduler import ResumeRules
 from mednet_bench.benchmark.schema import provenance
@@ -143,10 +144,10 @@ def cards(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 def worker_args(device: str, jobs: int, monkeypatch: pytest.MonkeyPatch, out: Path) -> list[WorkerArgs]:
     """Return the arguments of a run's workers without starting them."""
     args: list[WorkerArgs] = []
-    monkeypatch.setattr(executor, "_WorkerProcess", args.append)
-    monkeypatch.setattr(executor, "_watch_workers", lambda *_: None)
+    monkeypatch.setattr(local, "_WorkerProcess", args.append)
+    monkeypatch.setattr(local, "_watch_workers", lambda *_: None)
     resolved = SimpleNamespace(request=RunConfig(out=str(out)))
-    executor.execute_cells(resolved, [], ResumeRules(), jobs, device)  # type: ignore[arg-type]
+    local.execute_cells(resolved, [], ResumeRules(), jobs, device)  # type: ignore[arg-type]
     return args
 
 

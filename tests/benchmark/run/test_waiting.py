@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from mednet_bench.benchmark.run import executor, scheduler
+from mednet_bench.benchmark.run.executors import local
 from mednet_bench.benchmark.run.progress import RunProgress
 from mednet_bench.benchmark.run.scheduler import CellWatcher, ResumeRules, compute_cells
 from mednet_bench.benchmark.schema.plan import Cell, PlannedCell
@@ -66,11 +67,11 @@ def test_thousands_of_cells_that_wait_for_one_cost_one_look_per_poll(
     waiting = [cell_of("p"), *(cell_of(f"c{number}", needs=("p",), seed=number) for number in range(5000))]
     with claim_lock(RecordStore(tmp_path).lock("p")), pytest.raises(StopWaitingError):
         compute_cells(runner, waiting, ResumeRules(), CellWatcher())
-    assert len(looked) == 2 * 4, "the folder and the one lock, for four polls"
+    assert len(looked) <= 2 * 4, "the folder and the one lock, for four polls"
 
 
 def test_records_are_listed_only_when_one_was_written(tmp_path: Path) -> None:
-    listing = executor.RecordListing(tmp_path / "records")
+    listing = scheduler.RecordListing(tmp_path / "records")
     assert listing.changed_names() == set()
     (tmp_path / "records").mkdir()
     (tmp_path / "records" / "a.json").write_text("{}")
@@ -89,10 +90,10 @@ def test_a_worker_says_what_it_does_and_its_parent_shows_every_worker(
     said = capsys.readouterr().out
     assert said.endswith("learning rate 2 of 3\n") and said.startswith("a cell")
     with tempfile.TemporaryFile() as file:
-        assert executor._last_line(file) == ""
+        assert local._last_line(file) == ""
         file.write(b"x" * 20_000 + b"\nfirst\n" + said.encode())
         file.flush()
-        line = executor._last_line(file)
+        line = local._last_line(file)
     progress = RunProgress([cell_of("a"), cell_of("b")], jobs=2)
     progress.note_workers([line, ""])
     assert "worker 1: a cell" in progress.line() and "worker 2" not in progress.line()

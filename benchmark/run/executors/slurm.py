@@ -1,0 +1,153 @@
+"""`--executor slurm`: one job array of workers on the run directory, submitted by `sbatch`.
+
+A worker takes cells until none is left or its time is nearly over, so that short cells need no batching. What
+is done is read from records, never from the scheduler's accounting.
+"""
+
+import os
+import re
+import shlex
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import msgspec
+import torch
+
+from ....core.clock import utc_now
+from ....core.errors import StoppedError, UserError
+from ....core.files import write_bytes, write_json
+from ....core.leases import growing_wait
+from ....core.progress import log_progress
+from ...schema.plan import PlannedCell
+from ...schema.records import Record, RecordStore
+from .. import worker
+from ..executor import EXECUTORS, Executor, WorkerArgs, note_records
+from ..planner import ResolvedPlan
+from ..progress import RunProgress
+from ..scheduler import RecordListing, ResumeRules
+from ..submitted_jobs import SubmittedJob, call_scheduler, jobs_path, read_jobs
+
+OWN_OPTIONS = ("array", "chdir", "output", "error", "wrap", "parsable")
+"""Options of sbatch that the script sets."""
+POLL_SECONDS = 1.0
+QUEUE_SECONDS = 60.0
+"""How often the scheduler is asked whether any worker is left."""
+HEADER = """#!/bin/bash
+# Workers of `mednet-bench run`: each takes cells of one run directory until none is left, or no time.
+# For another scheduler, start the lines below the last #SBATCH in any number of jobs: they share the cells.
+"""
+
+
+def submit(resolved: ResolvedPlan, waiting: list[PlannedCell], rules: ResumeRules, print_only: bool) -> str:
+    """Write the script of the workers and submit it; return a sentence, or the script for `print_only`.
+
+    Raises:
+        UserError: an option of sbatch is wrong, or refused by the scheduler.
+    """
+    request, folder = resolved.request, resolved.request.folder.resolve()
+    count = min(request.workers, len(waiting))
+    script = write_script(folder, request.slurm, count)
+    args = WorkerArgs(
+        request=request, device=request.device, rules=rules, keys=tuple(each.key for each in waiting)
+    )
+    write_bytes(folder / "cluster" / "worker.json", msgspec.json.encode(args))
+    path = folder / "cluster" / "job.sh"
+    write_bytes(path, script.encode())
+    if print_only:
+        return script
+    job = call_scheduler("sbatch", "--parsable", str(path)).strip().partition(";")[0]
+    jobs = [*read_jobs(folder), SubmittedJob(id=job, workers=count, submitted=utc_now())]
+    write_json(jobs_path(folder), jobs)
+    return (
+        f"Submitted job {job} with {count} workers for {len(waiting)} cells: `mednet-bench status "
+        f"{shlex.quote(request.out)}` shows what is done, `cancel` ends it, the same `run` command resumes."
+    )
+
+
+def write_script(folder: Path, options: Sequence[str], workers: int) -> str:
+    """Return the script of a job array of workers.
+
+    Args:
+        folder: run directory, absolute.
+        options: of sbatch, like "partition=gpu" or "exclusive"; they override those of the script.
+        workers: number of jobs in the array.
+
+    Raises:
+        UserError: an option is none of sbatch, or is set by the script.
+    """
+    given = dict(map(_parse_option, options))
+    threads = torch.get_num_threads()  # as in this process: the number changes last digits
+    usual = {"job-name": "mednet-bench", "requeue": "", "open-mode": "append", "cpus-per-task": f"{threads}"}
+    output = f"{folder}/logs/slurm-".replace("%", "%%") + "%A_%a.txt"
+    own = {"array": f"0-{workers - 1}", "chdir": str(Path.cwd()), "output": output}
+    lines = [
+        f"#SBATCH --{name}={shlex.quote(value)}" if value else f"#SBATCH --{name}"
+        for name, value in {**usual, **given, **own}.items()
+    ]
+    settings = {"OMP_NUM_THREADS": f"{threads}", "PYTHONSAFEPATH": "1"}
+    settings |= {name: value for name, value in os.environ.items() if name.startswith("MEDNET_BENCH_")}
+    lines += [f"export {name}={shlex.quote(value)}" for name, value in sorted(settings.items())]
+    command = [sys.executable, "-m", worker.__name__, str(folder / "cluster" / "worker.json")]
+    time_limit = [given["time"]] if "time" in given else []
+    return "\n".join([HEADER.rstrip(), *lines, f"exec {shlex.join([*command, *time_limit])}", ""])
+
+
+def _parse_option(text: str) -> tuple[str, str]:
+    name, _, value = text.strip().removeprefix("--").partition("=")
+    if not re.fullmatch(r"[a-z][a-z-]*", name) or not value.isprintable():
+        raise UserError(f"--slurm {text}: pass options of sbatch, like partition=gpu,time=02:00:00.")
+    if name in OWN_OPTIONS:
+        raise UserError(f"--slurm {text}: {name} is set by the program; --workers gives the number of jobs.")
+    return name, value
+
+
+def execute_on_slurm(
+    resolved: ResolvedPlan,
+    waiting: list[PlannedCell],
+    rules: ResumeRules,
+    jobs: int,
+    device: str,
+    on_record: Callable[[Record], object],
+) -> None:
+    """Submit the waiting cells and show the progress until all have records; arguments as for `local`.
+
+    Raises:
+        StoppedError: no worker is left, but cells are.
+    """
+    log_progress(submit(resolved, waiting, rules, False))
+    folder, workers = resolved.request.folder, resolved.request.workers
+    progress = RunProgress(waiting, workers, on_record=on_record)
+    listing, job = RecordListing(RecordStore(folder).records), read_jobs(folder.resolve())[-1].id
+    changed = asked = time.monotonic()
+    with progress.show():
+        while progress.waiting:
+            left, now = len(progress.waiting), time.monotonic()
+            ask = now - max(changed, asked) > QUEUE_SECONDS
+            gone = ask and not is_queued(job)
+            asked = now if ask else asked
+            names = listing.names() if ask else listing.changed_names()
+            note_records(resolved, waiting, rules, progress, names)
+            changed = now if len(progress.waiting) < left else changed
+            if gone and len(progress.waiting) == left:
+                logs = f"{folder}/logs/slurm-{job}_*.txt"
+                raise StoppedError(
+                    f"All workers of job {job} ended before all was done (see {logs}); run the same command "
+                    "again."
+                )
+            time.sleep(growing_wait(now - changed, POLL_SECONDS))
+
+
+def is_queued(job: str) -> bool:
+    """Whether a job waits or runs; True where the scheduler does not answer."""
+    command = ["squeue", "--noheader", "--format=%i", f"--jobs={job}"]
+    try:
+        ended = subprocess.run(command, capture_output=True, text=True)
+    except OSError:
+        return True
+    return bool(ended.stdout.strip()) or (ended.returncode != 0 and "Invalid job id" not in ended.stderr)
+
+
+EXECUTORS.add("slurm", Executor(execute_on_slurm, submit))

@@ -1,0 +1,68 @@
+"""`status`: what is done of a run, by its records, and which processes compute cells now, by their leases."""
+
+from pathlib import Path
+
+import msgspec
+
+from ...core.errors import UserError
+from ...core.leases import read_lease, server_time
+from ..schema.plan import read_plan
+from ..schema.records import RecordStore
+from .scheduler import late_notes
+from .submitted_jobs import SubmittedJob, read_jobs
+
+
+class RunningCell(msgspec.Struct, frozen=True, kw_only=True):
+    """A cell that a process has claimed."""
+
+    key: str
+    owner: str
+    """Such as "process 12 on node3 in job 45_1"."""
+    renewed_seconds: float
+    """Seconds since the process renewed its lease, by the file server's clock."""
+
+
+class RunStatus(msgspec.Struct, frozen=True, kw_only=True):
+    """State of a run directory."""
+
+    folder: str
+    cells: int
+    ok: int
+    failed: int
+    running: tuple[RunningCell, ...]
+    late: int
+    """Number of late records that were dropped, in all runs."""
+    jobs: tuple[SubmittedJob, ...]
+
+    @property
+    def is_done(self) -> bool:
+        """Whether every cell has a record."""
+        return self.ok + self.failed == self.cells
+
+
+def run_status(folder: Path) -> RunStatus:
+    """Read the state of a run directory; `UserError` where it has no plan."""
+    plan, store = read_plan(folder), RecordStore(folder)
+    if plan is None:
+        raise UserError(f"{folder} holds no plan of a run: name the --out of one.")
+    records = [record for planned in plan.cells if (record := store.read(planned.key))]
+    ok = sum(record.status == "ok" for record in records)
+    return RunStatus(
+        folder=str(folder),
+        cells=len(plan.cells),
+        ok=ok,
+        failed=len(records) - ok,
+        running=tuple(_running_cells(store)),
+        late=len(late_notes(store)),
+        jobs=tuple(read_jobs(folder)),
+    )
+
+
+def _running_cells(store: RecordStore) -> list[RunningCell]:
+    paths = sorted(store.lock("a").parent.glob("*.lock"))
+    found = [(path.stem, lease) for path in paths if (lease := read_lease(path))]
+    now = server_time(store.folder) if found else 0.0
+    return [
+        RunningCell(key=key, owner=str(owner), renewed_seconds=max(0.0, now - renewed))
+        for key, (owner, renewed) in found
+    ]
