@@ -19,7 +19,7 @@ PYTEST_ARGS ?= -n 2 --dist loadfile
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help demo test test-all test-zoo regress lint types docs package bench bench-all gpu clean
+.PHONY: help demo test test-all test-zoo test-cluster regress lint types docs package bench bench-all gpu clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' Makefile
@@ -43,6 +43,13 @@ test-zoo: ## Compare loaded checkpoints with the packages that publish them (ext
 	@sh .ci/setup.sh zoo
 	@echo 'pytest tests/zoo_references $(PYTEST_ARGS)'
 	@OMP_NUM_THREADS=1 "$(VENV)/bin/python" -m pytest tests/zoo_references $(PYTEST_ARGS)
+
+SLURM = slurmctld slurmd slurm-client munge
+
+test-cluster: ## Run 24 cells on a Slurm of two nodes on this machine, with faults (Debian, as root; 10 minutes)
+	@sh .ci/setup.sh dev
+	@command -v slurmctld >/dev/null || { apt-get update -qq; apt-get install -y -qq --no-install-recommends $(SLURM); }
+	@OMP_NUM_THREADS=1 "$(VENV)/bin/python" -m pytest tests/benchmark/run/test_cluster.py
 
 regress: ## Compare scores on real MedMNIST sets with the stored baseline (if the data are available)
 	@sh .ci/setup.sh

@@ -55,6 +55,7 @@ def submit(resolved: ResolvedPlan, waiting: list[PlannedCell], rules: ResumeRule
     )
     write_bytes(folder / "cluster" / "worker.json", msgspec.json.encode(args))
     path = folder / "cluster" / "job.sh"
+    (folder / "logs").mkdir(exist_ok=True)  # Slurm starts no job without it
     write_bytes(path, script.encode())
     if print_only:
         return script

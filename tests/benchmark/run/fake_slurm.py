@@ -22,7 +22,6 @@ def sbatch(script: str) -> None:
     first, last = map(int, options["array"].split("-"))
     for number in range(first, last + 1):
         log = Path(options["output"].replace("%A", "4711").replace("%a", str(number)))
-        log.parent.mkdir(parents=True, exist_ok=True)
         names = {"SLURM_JOB_ID": f"{4712 + number}", "SLURM_ARRAY_JOB_ID": "4711"}
         environment = os.environ | names | {"SLURM_ARRAY_TASK_ID": str(number)}
         with log.open("ab") as file:
