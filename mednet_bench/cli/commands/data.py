@@ -91,7 +91,7 @@ def _download_tasks(words: str, size: int, places: "tasks.task.DataLocations") -
 
 
 def doctor_command(values: ParsedValues) -> int:
-    """Print versions, devices, data and weights; or test a folder."""
+    """Print versions, devices, data and weights; test a folder."""
     if values["run"]:
         found = probe_folder(values["run"])
         echo_json(found) if values["format"] == "json" else echo(cli.doctor.folder_diagnosis(found))
