@@ -39,12 +39,16 @@ class Executor:
 
     Attributes:
         execute: computes the cells and returns when all have records; shows the progress.
-        submit: hands the cells to other machines and returns a sentence about it; with `print_only` it only
-            returns the script. None for an executor of this machine.
+        options: fields of `RunConfig` that only some executors take, and this one does.
+        submit: hands the cells to a queue and returns a sentence about it; with `print_only` it only returns
+            the script. None for an executor whose run waits for the cells.
+        elsewhere: whether the workers choose their devices on other machines.
     """
 
     execute: ExecuteCells
+    options: tuple[str, ...]
     submit: Callable[[ResolvedPlan, list[PlannedCell], ResumeRules, bool], str] | None = None
+    elsewhere: bool = False
 
 
 EXECUTORS: Registry[Executor] = Registry("executor", f"{__package__}.executors")
@@ -53,15 +57,19 @@ EXECUTORS: Registry[Executor] = Registry("executor", f"{__package__}.executors")
 def check_executor(config: RunConfig) -> Executor:
     """Return the executor of a run; `UserError` for options of another one."""
     executor = EXECUTORS[config.executor]
-    if executor.submit is None and (config.workers > 1 or config.slurm):
-        raise UserError(
-            "--workers and --slurm are for --executor slurm: pass it, or --jobs for this machine."
-        )
-    if executor.submit and (config.jobs > 1 or config.per_gpu):
-        raise UserError(
-            f"--jobs and --per-gpu are for this machine, not for {config.executor}: pass --workers."
-        )
+    usual = RunConfig()
+    for option in dict.fromkeys(option for _, each in EXECUTORS.items() for option in each.options):
+        if option not in executor.options and getattr(config, option) != getattr(usual, option):
+            users = " or ".join(sorted(name for name, each in EXECUTORS.items() if option in each.options))
+            own = " and ".join(map(_flag, executor.options))
+            raise UserError(
+                f"{_flag(option)} is for --executor {users}: pass that, or for {config.executor} {own}."
+            )
     return executor
+
+
+def _flag(field: str) -> str:
+    return f"--{field.replace('_', '-')}"
 
 
 class WorkerArgs(msgspec.Struct, frozen=True, kw_only=True):
@@ -117,14 +125,24 @@ class TimeLimit:
         return not self.over
 
 
-def serve_worker(args: WorkerArgs, limit: TimeLimit | None = None) -> None:
-    """Compute cells as a worker process until none is left, or no time; prints what it does."""
+def resolve_worker(args: WorkerArgs) -> tuple[CellRunner, list[PlannedCell]]:
+    """Resolve a run again in a worker; return what computes its cells, and these.
+
+    Raises:
+        UserError: data, weights or the device are missing here.
+        StoppedError: data, weights or cards are not those of the plan.
+    """
     resolved = resolve_request(args.request)
     keys = set(args.keys)
     waiting = [planned for planned in resolved.plan.cells if planned.key in keys]
     if len(waiting) < len(keys):  # keys hash the fingerprints of data and weights
         raise StoppedError("Data, weights or cards changed after this run was planned.")
+    return CellRunner(resolved, args.device if args.parent else resolve_device(args.device)), waiting
 
+
+def serve_worker(args: WorkerArgs, limit: TimeLimit | None = None) -> None:
+    """Compute cells as a worker process until none is left, or no time; prints what it does."""
+    runner, waiting = resolve_worker(args)
     doing, limit = [""], limit or TimeLimit(float("inf"))
 
     def start(planned: PlannedCell) -> None:
@@ -137,10 +155,9 @@ def serve_worker(args: WorkerArgs, limit: TimeLimit | None = None) -> None:
     def wait(planned: PlannedCell, owner: str) -> None:
         doing[0] = f"waiting for {owner}, which computes {describe_cell(planned.cell)}"
 
-    device = args.device if args.parent else resolve_device(args.device)
     with report_status(lambda: doing[0]):
         watcher = CellWatcher(start, on_wait=wait)
-        compute_cells(CellRunner(resolved, device), waiting, args.rules, watcher, limit.may_start)
+        compute_cells(runner, waiting, args.rules, watcher, limit.may_start)
 
 
 def print_status(line: str) -> None:

@@ -258,13 +258,16 @@ class RunConfig(TrainingConfig, frozen=True, kw_only=True, forbid_unknown_fields
         str,
         field_meta(
             MACHINE,
-            "What computes the cells: local (this machine) or slurm (a job array on a cluster).",
+            "What computes the cells: local (this machine), or slurm or ray (a cluster).",
             min_length=1,
-            if_empty="name local or slurm",
+            if_empty="name local, slurm or ray",
         ),
     ] = "local"
     workers: Annotated[
-        int, field_meta(MACHINE, "Jobs of --executor slurm, each a worker that takes cells.", ge=1)
+        int,
+        field_meta(
+            MACHINE, "Workers of --executor slurm or ray, each of which computes a cell at a time.", ge=1
+        ),
     ] = 1
     slurm: Annotated[
         Names,
@@ -273,6 +276,14 @@ class RunConfig(TrainingConfig, frozen=True, kw_only=True, forbid_unknown_fields
             "Options of sbatch, comma-separated, like partition=gpu,gres=gpu:1,time=02:00:00.",
         ),
     ] = ()
+    ray_address: Annotated[
+        str,
+        field_meta(
+            MACHINE,
+            "Head node of --executor ray, HOST:PORT; RAY_ADDRESS, else this machine's by default.",
+            metavar="HOST:PORT",
+        ),
+    ] = ""
     cuda_graphs: Annotated[
         bool,
         field_meta(MACHINE, "Record training steps as CUDA graphs, after a check; not yet run on a GPU."),

@@ -25,6 +25,7 @@ OPTIONAL = (
     "openpyxl",
     "pyarrow",
     "pylibjpeg",
+    "ray",
     "scikit_posthocs",
     "statsmodels",
     "tensorboard",

@@ -143,4 +143,4 @@ def _last_line(file: IO[bytes]) -> str:
     return content.decode(errors="replace").strip().rpartition("\n")[2]
 
 
-EXECUTORS.add("local", Executor(execute_cells))
+EXECUTORS.add("local", Executor(execute_cells, ("jobs", "per_gpu")))

@@ -151,4 +151,4 @@ def is_queued(job: str) -> bool:
     return bool(ended.stdout.strip()) or (ended.returncode != 0 and "Invalid job id" not in ended.stderr)
 
 
-EXECUTORS.add("slurm", Executor(execute_on_slurm, submit))
+EXECUTORS.add("slurm", Executor(execute_on_slurm, ("workers", "slurm"), submit, elsewhere=True))

@@ -16,9 +16,9 @@ from .report import print_results
 def run_command(values: ParsedValues) -> int:
     """Compute all cells without a record, then write the report."""
     config = options.config_of(values)
-    if config.executor == "local" and (values["print"] or values["wait"]):
+    if config.executor != "slurm" and (values["print"] or values["wait"]):
         raise UserError("--print and --wait are for --executor slurm: pass it, or leave them out.")
-    if config.executor == "local" or (values["wait"] and not values["print"]):
+    if config.executor != "slurm" or (values["wait"] and not values["print"]):
         return run_and_report(config)
     from ...experiment import submit_run  # late: `--help` needs none of it
 

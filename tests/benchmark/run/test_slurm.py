@@ -66,9 +66,9 @@ def test_wrong_options_of_sbatch_are_one_sentence(option: str, words: str, tmp_p
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        ({"workers": 2}, "--workers and --slurm are for --executor slurm"),
-        ({"slurm": "partition=gpu"}, "--workers and --slurm are for --executor slurm"),
-        ({"executor": "slurm", "jobs": 2}, "pass --workers"),
+        ({"workers": 2}, "--workers is for --executor ray or slurm: pass that, or for local --jobs"),
+        ({"slurm": "partition=gpu"}, "--slurm is for --executor slurm"),
+        ({"executor": "slurm", "jobs": 2}, "for slurm --workers and --slurm"),
         ({"executor": "slrum"}, "did you mean 'slurm'"),
     ],
 )
