@@ -16,6 +16,7 @@ import torch
 
 from ...core.errors import StoppedError, UserError, one_line
 from ...core.files import cache_folder, write_bytes
+from ...core.interrupts import remember_interrupts
 from ...core.leases import lease_seconds
 from ...core.optional import import_extra
 from ..schema.records import RecordStore
@@ -57,7 +58,11 @@ def connect_to_ray(address: str) -> Iterator[Any]:
     try:
         if threading.current_thread() is threading.main_thread():
             signal.signal(signal.SIGTERM, handler)  # with that of Ray the exit code would be 15
-        yield ray
+        with remember_interrupts() as check:
+            try:
+                yield ray
+            finally:
+                check()  # Ray raises a plain KeyboardInterrupt for SIGTERM too
     finally:
         ray.shutdown()
 
