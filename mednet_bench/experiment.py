@@ -167,9 +167,9 @@ def compute_run(
     """
     ready, folder, store = _prepare(config), config.folder, RecordStore(config.folder)
     if ready.waiting:
-        executor = run.executor.EXECUTORS[config.executor]
-        jobs = config.workers if executor.elsewhere else _count_processes(config, ready.device)
-        executor.execute(ready.resolved, ready.waiting, ready.rules, jobs, ready.device, on_record)
+        jobs = _count_processes(config, ready.device)
+        execute = run.executor.EXECUTORS[config.executor].execute
+        execute(ready.resolved, ready.waiting, ready.rules, jobs, ready.device, on_record)
         check_folder(folder)
         if sentence := late_records(store, ready.rules.run):
             _LOG.warning(f"warning: {sentence}")
@@ -225,8 +225,7 @@ def _prepare(config: RunConfig) -> _PreparedRun:
     if waiting:
         elsewhere = run.executor.check_executor(config).elsewhere
         device = "" if elsewhere else run.preflight.resolve_device(config.device)
-        if not elsewhere:
-            _count_processes(config, device)  # `UserError` before the checks
+        _count_processes(config, device)  # `UserError` before the checks
         _check(resolved, waiting)
         resolved.plan.write(folder)  # only now: a refused request keeps the last plan
         if not elsewhere:
@@ -239,6 +238,8 @@ def _prepare(config: RunConfig) -> _PreparedRun:
 
 
 def _count_processes(config: RunConfig, device: str) -> int:
+    if run.executor.EXECUTORS[config.executor].elsewhere:
+        return config.workers
     return process_count(device, config.jobs, config.per_gpu)
 
 

@@ -241,15 +241,14 @@ def test_a_driver_that_is_terminated_or_killed_takes_its_workers_along_and_the_s
     ray, lines = cluster
     command = [*QUICK, "--fractions", "1", "--seeds", "0..15", *on_ray]
     for number, code in ((signal.SIGTERM, 143), (signal.SIGKILL, -9)):
-        before = len(tally(lines))
+        before = len(records_in(tmp_path / "run"))
         with mednet_bench.start(*command, **ray.settings) as process:
-            wait_until(lambda before=before: len(tally(lines)) >= before + 3, process)
+            wait_until(lambda before=before: len(records_in(tmp_path / "run")) > before + 1, process)
             os.kill(process.pid, number)
             process.communicate()
         assert process.returncode == code
         wait_until(lambda: not ray.workers())
-    done = len(records_in(tmp_path / "run"))
-    assert 0 < done < 16
+    assert 4 <= len(records_in(tmp_path / "run")) < 16
     mednet_bench.succeed(*command, **ray.settings)
     assert len(planned_records(tmp_path / "run")) == 16
     assert len(tally(lines)) <= 16 + 2 * 4, "more cells were repeated than ran when the driver ended"
@@ -293,6 +292,7 @@ def test_a_killed_worker_and_a_dead_node_lose_no_cell(
         ray.kill("n2")
         _, stderr = process.communicate()
     assert process.returncode == 0, stderr
+    print(stderr)
     repeated = [cell for cell, count in Counter(cells_in(tally(lines))).items() if count > 1]
     assert len(repeated) <= 1 + 2, "more cells than were disturbed"
     assert not list((out / "locks").iterdir())
