@@ -46,10 +46,11 @@ test-zoo: ## Compare loaded checkpoints with the packages that publish them (ext
 
 SLURM = slurmctld slurmd slurm-client munge
 
-test-cluster: ## Run 24 cells on a Slurm of two nodes on this machine, with faults (Debian, as root; 10 minutes)
+test-cluster: ## Run 24 cells on Slurm and on Ray on this machine, with faults (Debian, as root; 15 minutes)
 	@sh .ci/setup.sh dev
+	@sh .ci/setup.sh ray
 	@command -v slurmctld >/dev/null || { apt-get update -qq; apt-get install -y -qq --no-install-recommends $(SLURM); }
-	@OMP_NUM_THREADS=1 "$(VENV)/bin/python" -m pytest tests/benchmark/run/test_cluster.py
+	@OMP_NUM_THREADS=1 "$(VENV)/bin/python" -m pytest tests/benchmark/run/test_cluster.py tests/benchmark/run/test_ray.py
 
 regress: ## Compare scores on real MedMNIST sets with the stored baseline (if the data are available)
 	@sh .ci/setup.sh

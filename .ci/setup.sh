@@ -24,9 +24,9 @@ wanted=$({ cat pyproject.toml constraints.txt; pwd; } | cksum)
 stamp="$VENV/.mednet-bench${extra:+-$extra}"
 installed() { [ "$(cat "$1" 2>/dev/null)" = "$wanted" ] && new_enough "$VENV/bin/python"; }
 
-# dev contains every extra but zoo, which is installed beside it
+# dev contains every extra but zoo and ray, which are installed beside it
 covers="$VENV/.mednet-bench-dev"
-[ "$extra" != zoo ] || covers=$stamp
+case $extra in zoo | ray) covers=$stamp ;; esac
 if installed "$stamp" || installed "$covers"; then
     say "$VENV is ready (installed before)"
     exit 0

@@ -41,9 +41,9 @@ class RayCluster:
         self.settings = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": uuid.uuid4().hex}
         self._environment, self._id = {**environment, **self.settings}, uuid.uuid4().hex
 
-    def start(self, node: str, *options: str, **settings: str) -> None:
+    def start(self, node: str, *options: str) -> None:
         """Start the processes of a node."""
-        own = {MARK: f"{self._id}-{node}", "RAY_USAGE_STATS_ENABLED": "0", **settings}
+        own = {MARK: f"{self._id}-{node}", "RAY_USAGE_STATS_ENABLED": "0", "RAY_worker_niceness": "0"}
         command = [RAY, "start", *options, "--num-cpus=2", "--object-store-memory=80000000"]
         ended = subprocess.run(
             command, env={**self._environment, **own}, capture_output=True, text=True, check=False
@@ -57,9 +57,9 @@ class RayCluster:
             "head", "--head", f"--port={port}", "--include-dashboard=false", f"--temp-dir={self._place}"
         )
 
-    def start_node(self, name: str, **settings: str) -> None:
-        """Start another node; settings are added to the environment of its processes."""
-        self.start(name, f"--address={self.address}", **settings)
+    def start_node(self, name: str) -> None:
+        """Start another node."""
+        self.start(name, f"--address={self.address}")
 
     def kill(self, node: str = "") -> None:
         """Kill all processes of a node, or of all, as if the machine had lost its power."""

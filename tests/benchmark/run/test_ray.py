@@ -36,7 +36,7 @@ from mednet_bench.benchmark.schema.request import RunConfig
 from mednet_bench.core.errors import StoppedError, UserError
 
 CELLS = ["--fractions", "0.5,1", "--seeds", "0..11"]
-ON_RAY = ["--executor", "ray", "--workers", "4", "--out", "run"]
+ON_RAY = ["--executor", "ray", "--workers", "3", "--out", "run"]
 
 
 @pytest.mark.parametrize(
@@ -239,7 +239,7 @@ def test_a_driver_that_is_terminated_or_killed_takes_its_workers_along_and_the_s
     mednet_bench: CommandLine, cluster: tuple[RayCluster, Path], on_ray: list[str], tmp_path: Path
 ):
     ray, lines = cluster
-    command = [*QUICK, "--fractions", "1", "--seeds", "0..15", *on_ray]
+    command = [*QUICK, "--fractions", "1", "--seeds", "0..9", *on_ray, "--workers", "2"]
     for number, code in ((signal.SIGTERM, 143), (signal.SIGKILL, -9)):
         before = len(records_in(tmp_path / "run"))
         with mednet_bench.start(*command, **ray.settings) as process:
@@ -248,10 +248,10 @@ def test_a_driver_that_is_terminated_or_killed_takes_its_workers_along_and_the_s
             process.communicate()
         assert process.returncode == code
         wait_until(lambda: not ray.workers())
-    assert 4 <= len(records_in(tmp_path / "run")) < 16
+    assert 4 <= len(records_in(tmp_path / "run")) < 10
     mednet_bench.succeed(*command, **ray.settings)
-    assert len(planned_records(tmp_path / "run")) == 16
-    assert len(tally(lines)) <= 16 + 2 * 4, "more cells were repeated than ran when the driver ended"
+    assert len(planned_records(tmp_path / "run")) == 10
+    assert len(tally(lines)) <= 10 + 2 * 2, "more cells were repeated than ran when the driver ended"
 
 
 @pytest.mark.slow
@@ -286,13 +286,11 @@ def test_a_killed_worker_and_a_dead_node_lose_no_cell(
         return [int(cell.owner.split()[1]) for cell in run_status(out).running]
 
     with mednet_bench.start(*QUICK, *CELLS, *on_ray, **ray.settings) as process:
-        wait_until(lambda: len({line.split()[0] for line in tally(lines)}) >= 2, process)
         os.kill(computing(2)[0], signal.SIGKILL)
         wait_until(lambda: len(records_in(out)) >= 6, process)
         ray.kill("n2")
         _, stderr = process.communicate()
     assert process.returncode == 0, stderr
-    print(stderr)
     repeated = [cell for cell, count in Counter(cells_in(tally(lines))).items() if count > 1]
     assert len(repeated) <= 1 + 2, "more cells than were disturbed"
     assert not list((out / "locks").iterdir())
