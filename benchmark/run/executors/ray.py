@@ -23,7 +23,7 @@ MOST_DEATHS = 3
 """Workers that one cell may end; also starts that may fail in a row, besides one of each worker."""
 
 
-class _Pool:
+class WorkerPool:
     """Workers of a run.
 
     Attributes:
@@ -105,7 +105,7 @@ def execute_on_ray(
         device, options = worker_resources(request, ray.cluster_resources().get("GPU", 0))
         args = WorkerArgs(request=request, device=device, rules=rules, keys=keys)
         start = ray.remote(RayWorker).options(**options).remote
-        pool = _Pool(ray, min(jobs, len(waiting)), start, (msgspec.json.encode(args), paths))
+        pool = WorkerPool(ray, min(jobs, len(waiting)), start, (msgspec.json.encode(args), paths))
         while progress.waiting:
             pool.wait()
             names = listing.changed_names() if pool.lines() else listing.names()

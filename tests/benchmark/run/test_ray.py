@@ -27,7 +27,7 @@ from stub_worker import stub_cells
 
 from mednet_bench.benchmark.run import ray_cluster
 from mednet_bench.benchmark.run.executor import check_executor
-from mednet_bench.benchmark.run.executors.ray import MOST_DEATHS, _Pool
+from mednet_bench.benchmark.run.executors.ray import MOST_DEATHS, WorkerPool
 from mednet_bench.benchmark.run.ray_cluster import RayWorker, check_address, worker_resources
 from mednet_bench.benchmark.run.run_status import run_status
 from mednet_bench.benchmark.run.scheduler import late_notes
@@ -51,6 +51,7 @@ ON_RAY = ["--executor", "ray", "--workers", "3", "--out", "run"]
 def test_options_of_another_executor_are_refused(options: dict[str, object], words: str) -> None:
     with pytest.raises(UserError, match=words):
         check_executor(RunConfig(**options))  # type: ignore[arg-type]
+    assert "ray" not in sys.modules, "listing the executors imports Ray"
 
 
 def test_fractions_of_a_gpu_and_the_number_of_threads_are_asked_for() -> None:
@@ -148,7 +149,7 @@ def die(*arguments: object) -> None:
 
 def test_cells_go_only_to_workers_that_have_answered_and_a_dead_one_is_replaced() -> None:
     ray = FakeRay(die)
-    pool = _Pool(ray, 2, ray.start, (b"", []))
+    pool = WorkerPool(ray, 2, ray.start, (b"", []))
     assert not pool.idle and not pool.lines()
     pool.wait()
     assert len(pool.idle) == ray.started == 2
@@ -166,7 +167,7 @@ def test_cells_go_only_to_workers_that_have_answered_and_a_dead_one_is_replaced(
 
 def test_workers_that_cannot_start_end_the_run() -> None:
     ray = FakeRay(die, die)
-    pool = _Pool(ray, 2, ray.start, (b"", []))
+    pool = WorkerPool(ray, 2, ray.start, (b"", []))
     with pytest.raises(StoppedError, match="6 workers died starting"):
         for _ in range(9):
             pool.wait()
@@ -175,7 +176,7 @@ def test_workers_that_cannot_start_end_the_run() -> None:
 def test_workers_that_never_answer_end_the_run(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("mednet_bench.benchmark.run.executors.ray.IDLE_SECONDS", -1.0)
     ray = FakeRay(die)
-    pool = _Pool(ray, 1, ray.start, (b"", []))
+    pool = WorkerPool(ray, 1, ray.start, (b"", []))
     monkeypatch.setattr(ray, "wait", lambda futures, timeout: ([], futures))
     with pytest.raises(StoppedError, match=r"No worker has computed or answered for -1 s .see `ray status`"):
         pool.wait()
