@@ -51,6 +51,8 @@ def connect_to_ray(address: str) -> Iterator[Any]:
     try:
         ray.init(address, log_to_driver=False, logging_level=logging.ERROR)
     except Exception as error:  # Ray's are of many kinds
+        if "any running Ray instance" in str(error):
+            raise _no_cluster("on this machine") from error
         raise UserError(
             f"The Ray cluster at {address} refused this process ({one_line(str(error)).strip()[:300]}): run "
             "on one of its nodes, with its versions of Ray and Python and its token (RAY_AUTH_MODE=token)."
@@ -75,10 +77,14 @@ def check_address(address: str) -> None:
     try:
         socket.create_connection((host.strip("[]"), int(port)), CONNECT_SECONDS).close()
     except (OSError, ValueError, OverflowError) as error:
-        raise UserError(
-            f"No Ray cluster answers at '{address}': start one (`ray start --head`), or pass the HOST:PORT "
-            "of its head node as --ray-address."
-        ) from error
+        raise _no_cluster(f"at '{address}'") from error
+
+
+def _no_cluster(where: str) -> UserError:
+    return UserError(
+        f"No Ray cluster answers {where}: start one (`ray start --head`), or pass the HOST:PORT of its head "
+        "node as --ray-address."
+    )
 
 
 def last_line(error: Exception) -> str:
