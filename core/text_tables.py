@@ -7,10 +7,12 @@ import tabulate as library
 from .errors import one_line
 
 
-def format_table(body: Sequence[Sequence[str]], headers: Sequence[str], align: str) -> str:
-    """Return a table of text; `align` has an l or r for each column."""
+def format_table(
+    body: Sequence[Sequence[str]], headers: Sequence[str], align: str, style: str = "simple"
+) -> str:
+    """Return a table of text; `align` has an l or r for each column, `style` is one of `tabulate`."""
     words = {"l": "left", "r": "right"}
-    return tabulate(body, headers, "simple", colalign=[words[a] for a in align])
+    return tabulate(body, headers, style, colalign=[words[a] for a in align])
 
 
 def tabulate(

@@ -1,7 +1,8 @@
 """Format of names and numbers, the same on every page."""
 
 import math
-from collections.abc import Iterable, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from typing import TypeVar
 
@@ -96,9 +97,22 @@ def task_entry(results: ReportInput, task: str) -> Datum:
     return Datum(task, task, note=GENERATED if results.generated(task) else "")
 
 
+def named_task(results: ReportInput, task: str) -> str:
+    """Name a task in a text, with the warning for generated images."""
+    return f"{task} ({GENERATED})" if results.generated(task) else task
+
+
 def shorten_label(label: str) -> str:
     """Drop the bracket at the end of a long label; Provenance shows it whole."""
     return label.partition(" (")[0] if len(label) > 60 and label.endswith(")") else label
+
+
+def labels_by_init(rows: Iterable[LeaderboardRow]) -> dict[str, list[str]]:
+    """Return init -> distinct origins of its weights, shortened."""
+    labels: dict[str, dict[str, None]] = defaultdict(dict)
+    for row in rows:
+        labels[row.init][shorten_label(row.label)] = None
+    return {init: list(found) for init, found in labels.items()}
 
 
 def init_entry(row: LeaderboardRow) -> Datum:
@@ -112,6 +126,15 @@ def place_label(arch: str, size: int, input_size: int) -> str:
     """Name the network and the images, e.g. "resnet18, 28 px images seen at 64 px"."""
     seen = "" if size == input_size else f" seen at {input_size}{NBSP}px"
     return f"{arch}, {size}{NBSP}px images{seen}"
+
+
+def group_by_setting(found: Iterable[_T], row_of: Callable[[_T], LeaderboardRow]) -> dict[str, list[_T]]:
+    """Group by protocol, network and image size: "linear: resnet18, 28 px images" -> members."""
+    groups: dict[str, list[_T]] = defaultdict(list)
+    for each in found:
+        row = row_of(each)
+        groups[f"{row.protocol}: {place_label(row.arch, row.size, row.input_size)}"].append(each)
+    return groups
 
 
 def varying_columns(rows: Iterable[LeaderboardRow]) -> list[tuple[TableColumn, str]]:

@@ -1,10 +1,11 @@
 """The report as Markdown for a pull request or an appendix, with its figures as files."""
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from html import escape
 
 from ...core.errors import one_line
+from ...core.text_tables import format_table
 from ..elements.format import as_datum, clean
 from ..elements.section import Datum, Figure, FigurePanel, ReportAnswer, SectionContent, SectionPart, Table
 from .overview import ReportPage
@@ -75,17 +76,26 @@ def _figure(figure: Figure, drawings: dict[str, bytes]) -> Iterator[str]:
 
 
 def _table(table: Table) -> Iterator[str]:
-    import tabulate
+    body = [
+        [_cell(as_datum(entry, column)) for column, entry in zip(table.columns, row, strict=True)]
+        for row in table.rows
+    ]
+    align = "".join("r" if column.format else "l" for column in table.columns)
+    headings = [column.title for column in table.columns]
+    yield from (_marked_table(table.caption, headings, body, align), "")
 
-    rows = []
-    for row in table.rows:
-        cells = [as_datum(entry, column) for column, entry in zip(table.columns, row, strict=True)]
-        rows.append([_cell(datum) for datum in cells])
-    align = tuple("right" if column.format else "left" for column in table.columns)
-    headers = [escape_markdown(column.title) for column in table.columns]
-    yield from (f"**{escape_markdown(table.caption)}**", "")
-    yield tabulate.tabulate(rows, headers, tablefmt="pipe", disable_numparse=True, colalign=align)
-    yield ""
+
+def markdown_table(
+    caption: str, headings: Sequence[str], body: Iterable[Sequence[str]], align: str = ""
+) -> str:
+    """Write a table of texts, which are escaped; `align` has an l or r for each column."""
+    escaped = [[*map(escape_markdown, row)] for row in body]
+    return _marked_table(caption, headings, escaped, align or "l" * len(headings))
+
+
+def _marked_table(caption: str, headings: Sequence[str], body: Sequence[Sequence[str]], align: str) -> str:
+    table = format_table(body, [*map(escape_markdown, headings)], align, "pipe")
+    return f"**{escape_markdown(caption)}**\n\n{table}"
 
 
 def _cell(datum: Datum) -> str:

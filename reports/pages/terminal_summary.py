@@ -2,7 +2,6 @@
 
 import shutil
 import sys
-import textwrap
 from collections import defaultdict
 from collections.abc import Sequence
 
@@ -17,7 +16,7 @@ from ..elements.verdict_format import Pair, difference_text, pair_name, verdicts
 from ..elements.verdict_style import LOOKS
 from ..statistics.metric_influence import JUDGED_METRICS
 from .overview import notices
-from .terminal import leaderboard_text
+from .terminal import fill_line, leaderboard_text
 
 WIDTH = 80
 """Columns that a terminal has at least."""
@@ -38,22 +37,18 @@ def summary_text(results: ReportInput, width: int | None = None, encoding: str =
     width = width or max(WIDTH, shutil.get_terminal_size((WIDTH, 24)).columns)
     found = headline(results)
     if not any(found.pair) and results.rows:
-        return f"{_fill(found.text, width)}\n\n{leaderboard_text(results, width)}"
+        return f"{fill_line(found.text, width)}\n\n{leaderboard_text(results, width)}"
     pairs = [other.text for other in pair_headlines(results)[1:]]
     more = [f"and {count_noun(len(pairs) - MOST_PAIRS, 'other pair')}: see the report"]
     paragraphs = [
         [found.text, sureness(results, found)],
-        [_comparisons(results, found.pair, width, encoding)] if any(found.pair) else [],
         [*pairs[:MOST_PAIRS], *more * (len(pairs) > MOST_PAIRS)],
         [*doubts(results, notices(results))[:MOST_DOUBTS], recommendation(results)],
     ]
-    texts = ("\n".join(_fill(line, width) for line in lines if line) for lines in paragraphs)
+    texts = ["\n".join(fill_line(line, width) for line in lines if line) for lines in paragraphs]
+    if any(found.pair):
+        texts.insert(1, _comparisons(results, found.pair, width, encoding))
     return "\n\n".join(filter(None, texts)).replace(NBSP, " ") + "\n"
-
-
-def _fill(text: str, width: int) -> str:
-    """Wrap a sentence; leave what has several lines, a table, as it is."""
-    return text if "\n" in text else textwrap.fill(one_line(text), width, subsequent_indent="  ")
 
 
 def _comparisons(results: ReportInput, pair: Pair, width: int, encoding: str) -> str:
@@ -79,7 +74,7 @@ def _comparisons(results: ReportInput, pair: Pair, width: int, encoding: str) ->
         "differences are over the seeds that both inits have" if _uneven(ordered) else "",
         warning.strip() if len(counted) < len(everything) else "",
     ]
-    return "\n".join([*lines, *(_fill(note, width) for note in notes if note)])
+    return "\n".join([*lines, *(fill_line(note, width) for note in notes if note)])
 
 
 def _setting(verdict: Verdict) -> str:

@@ -1,22 +1,22 @@
 """The verdicts alone, for a terminal, a pull request, a paper or a spreadsheet."""
 
 import shutil
-import textwrap
 from collections.abc import Sequence
 from pathlib import Path
 
-from ...core.errors import one_line
-from ...core.text_tables import tabulate
+from ...core.text_tables import format_table
 from ..analysis.load_report_input import load_report_input
+from ..analysis.verdicts import compute_verdicts
 from ..elements.format import NBSP
-from .markdown_page import escape_markdown
+from ..elements.verdict_format import flagged_text
+from ..sections.verdict_section import verdict_counts
+from .markdown_page import escape_markdown, markdown_table
 from .overview import notices
-from .terminal import verdict_text
+from .terminal import fill_line
 from .verdict_files import VerdictFile, verdict_file, verdicts_csv
-from .verdict_tex import HEADINGS, captioned_verdicts, verdict_cells, verdicts_tex
+from .verdict_tex import HEADINGS, VERDICT_ALIGN, captioned_verdicts, verdicts_tex
 
 NO_PAIR = "There is nothing to compare: a verdict needs two inits of one task with the same labels and seeds."
-ALIGNMENT = ["right" if heading in ("Seeds", "Images") else "left" for heading in HEADINGS]
 
 
 def verdict_facts(folders: Sequence[Path], margin: float, metric: str = "auc") -> VerdictFile:
@@ -41,21 +41,17 @@ def verdict_board(folders: Sequence[Path], margin: float, format: str, metric: s
         return verdicts_csv(results)
     if format == "latex":
         return verdicts_tex(results)
-    show = _show_markdown if format == "markdown" else _show_text
+    plain, width = format == "table", shutil.get_terminal_size((100, 24)).columns
+    parts = [fill_line(text, width) if plain else escape_markdown(text) for text in notices(results)]
     found = captioned_verdicts(results)
-    parts = [show(notice) for notice in notices(results)]
-    parts += [show(caption, [verdict_cells(results, each) for each in members]) for caption, members in found]
-    parts += [] if found else [NO_PAIR]
-    parts += [verdict_text(results).rstrip()] if found and format == "table" else []
-    return "\n\n".join(parts).replace(NBSP, " ") + "\n"
-
-
-def _show_text(caption: str, body: Sequence[Sequence[str]] = ()) -> str:
-    caption = textwrap.fill(one_line(caption), shutil.get_terminal_size((100, 24)).columns)
-    return f"{caption}\n\n{tabulate(body, HEADINGS, colalign=ALIGNMENT)}" if body else caption
-
-
-def _show_markdown(caption: str, body: Sequence[Sequence[str]] = ()) -> str:
-    escaped = [[*map(escape_markdown, cells)] for cells in body]
-    table = tabulate(escaped, HEADINGS, "pipe", ALIGNMENT)
-    return f"**{escape_markdown(caption)}**\n\n{table}" if body else escape_markdown(caption)
+    for caption, body in found.items():
+        if plain:
+            table = format_table(body, HEADINGS, VERDICT_ALIGN)
+            parts.append(f"{fill_line(caption, width)}\n\n{table}")
+        else:
+            parts.append(markdown_table(caption, HEADINGS, body, VERDICT_ALIGN))
+    if found and plain:
+        verdicts = compute_verdicts(results)
+        ends = (*verdict_counts(results, verdicts), flagged_text(verdicts))
+        parts.append("\n".join(fill_line(end, width) for end in ends if end))
+    return "\n\n".join(parts if found else [*parts, NO_PAIR]).replace(NBSP, " ") + "\n"

@@ -19,9 +19,9 @@ from ..elements.format import (
     format_labels,
     format_percent,
     join_words,
+    labels_by_init,
     p_value,
     place_label,
-    shorten_label,
     task_entry,
     varying_columns,
 )
@@ -61,10 +61,10 @@ def _lead(results: ReportInput, verdicts: Sequence[Verdict]) -> SectionPart:
         inits = join_words(list(dict.fromkeys(row.init for row in results.rows)))
         return SectionPart(lead=(f"Nothing can be compared: there are results of {inits} only.",))
     lead = ("Each row compares two inits on the same test images and the same seeds; see How to read this.",)
-    return SectionPart(lead=lead, points=tuple(_counts(results, verdicts)))
+    return SectionPart(lead=lead, points=verdict_counts(results, verdicts))
 
 
-def _counts(results: ReportInput, verdicts: Sequence[Verdict]) -> list[str]:
+def verdict_counts(results: ReportInput, verdicts: Sequence[Verdict]) -> tuple[str, ...]:
     """Count the verdicts of each pair, separately for real and generated tasks."""
     points = []
     for made in (False, True):
@@ -72,7 +72,7 @@ def _counts(results: ReportInput, verdicts: Sequence[Verdict]) -> list[str]:
         warning = f" ({GENERATED})" if made else ""
         pairs = by_pair(chosen).items()
         points += [f"{pair_name(pair)}{warning}: {tally_text(of)}." for pair, of in pairs]
-    return points
+    return tuple(points)
 
 
 def _protocols(results: ReportInput, verdicts: Sequence[Verdict]) -> list[SectionPart]:
@@ -109,12 +109,8 @@ def _estimands(verdicts: Sequence[Verdict]) -> list[str]:
 
 def _weights(verdicts: Sequence[Verdict]) -> list[str]:
     """List the labels of the inits that were pretrained here, with their number of images."""
-    labels: dict[str, dict[str, None]] = defaultdict(dict)
-    for verdict in verdicts:
-        for row in (verdict.a, verdict.b):
-            if row.origin == "here":
-                labels[row.init][shorten_label(row.label)] = None
-    return [f"{init}: {'; '.join(found)}." for init, found in labels.items()]
+    rows = (row for verdict in verdicts for row in (verdict.a, verdict.b) if row.origin == "here")
+    return [f"{init}: {'; '.join(found)}." for init, found in labels_by_init(rows).items()]
 
 
 def _tables(results: ReportInput, protocol: str, verdicts: Sequence[Verdict]) -> list[Table]:

@@ -13,7 +13,8 @@ from synthetic import Grid, write_run
 from mednet_bench.benchmark.schema.records import RecordStore
 from mednet_bench.reports.pages.board import BoardRequest, leaderboard_board
 from mednet_bench.reports.pages.build import BuiltReport, build_report
-from mednet_bench.reports.pages.terminal import leaderboard_text, verdict_text
+from mednet_bench.reports.pages.terminal import leaderboard_text
+from mednet_bench.reports.pages.verdict_board import verdict_board
 from mednet_bench.reports.regression.compare import comparison_markdown
 from mednet_bench.reports.regression.regress import regression_outcome, update_baseline
 
@@ -97,7 +98,11 @@ def test_the_terminal_gets_none(
     texts = [
         leaderboard_board([run], BoardRequest(), format) for format in ("table", "markdown", "csv", "latex")
     ]
-    texts += [leaderboard_text(built.results), verdict_text(built.results), comparison_markdown(run, run)]
+    texts += [
+        leaderboard_text(built.results),
+        verdict_board([run], built.results.margin, "table"),
+        comparison_markdown(run, run),
+    ]
     assert [left(each) for each in texts if left(each)] == []
     finished = tmp_path / "finished"
     write_run(finished, Grid(tasks=(f"task{EVIL}",), fractions=(1.0,)))
