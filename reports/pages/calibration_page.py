@@ -84,12 +84,7 @@ def scenario_markdown(found: Sequence[ScenarioRate]) -> str:
 def scenario_csv(found: Sequence[ScenarioRate]) -> str:
     """Write one line per rate of every scenario."""
     names = [*asdict(found[0]), "status"]
-    lines = [[_known(getattr(rate, name)) for name in names] for rate in found]
-    return csv_text(names, lines)
-
-
-def _known(value: object) -> object:
-    return "" if isinstance(value, float) and math.isnan(value) else value
+    return csv_text(names, [[getattr(rate, name) for name in names] for rate in found])
 
 
 def calibration_csv(found: Sequence[ErrorRates]) -> str:
@@ -97,10 +92,7 @@ def calibration_csv(found: Sequence[ErrorRates]) -> str:
     names = (
         "experiments", "covered", "wrong", "equivalent", "wrong_equivalent", "found", "width", "bootstrap",
     )  # fmt: skip
-    lines = []
-    for rate in found:
-        values = [getattr(rate, name) for name in names]
-        lines.append([*asdict(rate.truth).values(), *("" if math.isnan(v) else v for v in values)])
+    lines = [[*asdict(rate.truth).values(), *(getattr(rate, name) for name in names)] for rate in found]
     return csv_text([*asdict(found[0].truth), *names], lines)
 
 

@@ -44,20 +44,20 @@ def leaderboard_rows(results: ReportInput) -> list[dict[str, Any]]:
 
 
 def rows_csv(columns: Sequence[str], rows: Iterable[dict[str, Any]]) -> str:
-    """Write rows as `csv_text`, with true and false, and nothing for None."""
-
-    def as_text(value: object) -> object:
-        return str(value).lower() if isinstance(value, bool) else "" if value is None else value
-
-    return csv_text(columns, ([as_text(row[name]) for name in columns] for row in rows))
+    """Write header and rows as `csv_text`; a column that a row lacks is empty."""
+    return csv_text(columns, ([row.get(name) for name in columns] for row in rows))
 
 
 def csv_text(columns: Sequence[str], lines: Iterable[Sequence[object]]) -> str:
-    """Write header and lines as comma-separated values, every text with `spreadsheet_safe`."""
+    """Write comma-separated values: true and false, nothing for None and NaN, `spreadsheet_safe` texts."""
+
+    def as_text(value: object) -> object:
+        if isinstance(value, (bool, str)):
+            return spreadsheet_safe(value) if isinstance(value, str) else str(value).lower()
+        return "" if value is None or value != value else value
+
     file = io.StringIO()
-    writer = csv.writer(file, lineterminator="\n")
-    for line in (columns, *lines):
-        writer.writerow([spreadsheet_safe(cell) if isinstance(cell, str) else cell for cell in line])
+    csv.writer(file, lineterminator="\n").writerows([*map(as_text, line)] for line in (columns, *lines))
     return file.getvalue()
 
 

@@ -1,6 +1,5 @@
 """`effects.csv`: every effect of one fact of pretraining as tidy data, one line per pair and setting."""
 
-import math
 from typing import Any
 
 from ..analysis.effects import FactEffect, fact_effects
@@ -30,8 +29,8 @@ def _line(results: ReportInput, effect: FactEffect) -> dict[str, Any]:
         "arch": clean(where.arch), "protocol": clean(where.protocol), **label_fields(where.fraction),
         "size": where.size, "input_size": where.input_size, "metric": results.primary,
         "n_tasks": mean.units, "tasks": clean(" ".join(effect.over.tasks)), "difference": mean.difference,
-        "low": _known(mean.low), "high": _known(mean.high), "verdict": effect.verdict, "p": _known(p),
-        "p_bh": _known(p_bh), "p_equivalent": _known(q), "p_equivalent_bh": _known(q_bh),
+        "low": mean.low, "high": mean.high, "verdict": effect.verdict, "p": p,
+        "p_bh": p_bh, "p_equivalent": q, "p_equivalent_bh": q_bh,
         "margin": results.margin, "words": clean(difference.words), "same": clean("; ".join(difference.same)),
         "besides": clean("; ".join(difference.besides)), "unsure": clean("; ".join(difference.unsure)),
         "licenses": clean("; ".join(difference.licenses)),
@@ -39,7 +38,3 @@ def _line(results: ReportInput, effect: FactEffect) -> dict[str, Any]:
         "left_out": clean("; ".join(f"{task} {flag}" for task, flag in effect.left_out.items())),
         "generated": where.generated,
     }  # fmt: skip
-
-
-def _known(value: float) -> float | None:
-    return None if math.isnan(value) else value

@@ -1,12 +1,13 @@
 """`subgroups.csv`: AUC, gap and gain of every subgroup and label share as tidy data."""
 
-import math
+import operator
 from collections.abc import Iterator
+from typing import Any
 
 from ..analysis.report_input import LeaderboardRow, ReportInput
 from ..analysis.subgroups import RowGap, SubgroupGain, SubgroupRow, subgroup_gains, subgroup_gaps
 from ..statistics.paired import PairedDifference
-from .csv_table import csv_text, label_fields
+from .csv_table import label_fields, rows_csv
 
 SUBGROUP_COLUMNS = (
     "task", "arch", "protocol", "size", "input_size", "fraction", "column", "subgroup", "quantity", "init_a",
@@ -27,13 +28,11 @@ def subgroups_csv(results: ReportInput) -> str:
         return ""
     lines = [line for each in found for line in _gap_lines(each)]
     lines += [line for each in subgroup_gains(results) for line in _gain_lines(each)]
-    generated = {task: str(results.generated(task)).lower() for task in results.tasks}
-    filled = [{**line, "generated": generated.get(str(line["task"]), "")} for line in lines]
-    cells = [[_cell(line.get(name, "")) for name in SUBGROUP_COLUMNS] for line in filled]
-    return csv_text(SUBGROUP_COLUMNS, cells)
+    generated = ({"generated": results.generated(line["task"])} for line in lines)
+    return rows_csv(SUBGROUP_COLUMNS, map(operator.or_, lines, generated))
 
 
-_CsvLine = dict[str, object]
+_CsvLine = dict[str, Any]
 
 
 def _row(row: LeaderboardRow, column: str) -> _CsvLine:
@@ -76,9 +75,3 @@ def _gain_lines(each: SubgroupGain) -> Iterator[_CsvLine]:
 def _value_and_interval(measured: PairedDifference) -> _CsvLine:
     low, high = measured.interval()
     return {"value": measured.difference, "low": low, "high": high}
-
-
-def _cell(value: object) -> str | int | float:
-    if isinstance(value, float):
-        return "" if math.isnan(value) else value
-    return value if isinstance(value, int) else str(value)
