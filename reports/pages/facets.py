@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from ..analysis.report_input import ReportInput
-from ..elements.format import GENERATED, format_percent
+from ..elements.format import format_percent, named_task
 from ..elements.section import FACETS, Datum, FacetFacts, Table, TableRow
 
 FACET_TITLES = {
@@ -43,13 +43,12 @@ def list_facets(results: ReportInput) -> tuple[FilterFacet, ...]:
     tasks = dict.fromkeys(cell.task for cell in cells)
     modalities = dict.fromkeys(results.tasks[task].modality for task in tasks if task in results.tasks)
     shown: dict[str, Iterable[tuple[str | float, str]]] = {
-        "task": ((task, f"{task} ({GENERATED})" if results.generated(task) else task) for task in tasks),
+        "task": ((task, named_task(results, task)) for task in tasks),
         "modality": ((name, name) for name in modalities),
-        "arch": ((name, name) for name in dict.fromkeys(cell.arch for cell in cells)),
-        "protocol": ((name, name) for name in dict.fromkeys(cell.protocol for cell in cells)),
         "fraction": ((share, format_percent(share)) for share in sorted({cell.fraction for cell in cells})),
-        "init": ((name, name) for name in dict.fromkeys(cell.init for cell in cells)),
     }
+    for name in ("arch", "protocol", "init"):
+        shown[name] = ((value, value) for value in dict.fromkeys(getattr(cell, name) for cell in cells))
     choices = {name: tuple((facet_value(v), label) for v, label in shown[name]) for name in FACETS}
     return tuple(FilterFacet(name, FACET_TITLES[name], of) for name, of in choices.items() if len(of) > 1)
 

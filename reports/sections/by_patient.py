@@ -5,13 +5,12 @@ from ..analysis.patients import PatientResults, patient_results
 from ..analysis.report_input import LeaderboardRow, ReportInput
 from ..analysis.verdicts import Verdict, compute_verdicts
 from ..elements.format import (
-    GENERATED,
     NBSP,
     compact_column,
     count_noun,
-    format_interval,
     format_percent,
     join_words,
+    named_task,
     task_entry,
     varying_columns,
 )
@@ -23,8 +22,8 @@ from ..elements.section import (
     Table,
     TableColumn,
 )
-from ..elements.verdict_format import flag_names, keys_of, pair_name, pair_of
-from ..elements.verdict_style import LOOKS
+from ..elements.verdict_format import flag_names, keys_of
+from .verdict_section import difference_entry, pair_entry, verdict_entry
 
 MOST_ROWS = 300
 """More rows make a page slow; verdicts_by_patient.csv has all."""
@@ -45,12 +44,12 @@ def patient_section(results: ReportInput) -> SectionContent | None:
 def _lead(results: ReportInput, found: PatientResults) -> tuple[str, ...]:
     tasks = dict.fromkeys(row.task for row in found.results.rows)
     largest = [name for name in tasks if (facts := results.tasks.get(name)) and facts.patient_score == "max"]
-    how = f"the mean, of {join_words([_named(results, name) for name in largest])} the maximum"
+    how = f"the mean, of {join_words([named_task(results, name) for name in largest])} the maximum"
     how = how if largest else "the mean"
-    left = {row.task: count for row, count in found.left_out.items() if count}
+    left = {row.task: n for row, n in found.left_out.items() if n}
     lost = [
-        f"{_named(results, task)}: {count_noun(count, 'patient')} with images of several classes left out."
-        for task, count in left.items()
+        f"{named_task(results, task)}: {count_noun(n, 'patient')} with images of several classes left out."
+        for task, n in left.items()
     ]
     return (
         "The scores of a patient's images make one, and the AUC, the verdict and its error count patients. "
@@ -59,10 +58,6 @@ def _lead(results: ReportInput, found: PatientResults) -> tuple[str, ...]:
         f"classes without an order none is the highest. The score of a patient is {how}.",
         *lost,
     )
-
-
-def _named(results: ReportInput, task: str) -> str:
-    return f"{task} ({GENERATED})" if results.generated(task) else task
 
 
 def _place(verdict: Verdict) -> tuple[object, ...]:
@@ -86,14 +81,15 @@ def _table(
     rows = tuple(
         (
             task_entry(found.results, v.a.task),
-            Datum(pair_name(pair_of(v)), pair_name(pair_of(v)), stands_for=pair_of(v)), v.a.protocol,
+            pair_entry(v), v.a.protocol,
             *(getattr(v.a, field) for _, field in extra), Datum(v.a.fraction, format_percent(v.a.fraction)),
-            _auc(v.a), _auc(v.b), Datum(v.difference, note=format_interval(*v.interval).replace(" ", NBSP)),
-            _call(v), _call(by_image.get(_place(v))), evidence[v.a].n_test or None,
-            by_image[_place(v)].n_test or None if _place(v) in by_image else None,
+            _auc(v.a), _auc(v.b), difference_entry(v),
+            verdict_entry(v), verdict_entry(other) if other else None, evidence[v.a].n_test or None,
+            other.n_test or None if other else None,
             ", ".join(flag_names(v)) or None,
         )
         for v in verdicts[:MOST_ROWS]
+        for other in (by_image.get(_place(v)),)
     )  # fmt: skip
     cut = f", the first {MOST_ROWS}; verdicts_by_patient.csv has all" if len(verdicts) > MOST_ROWS else ""
     caption = f"Verdicts by patient: {count_noun(len(verdicts), 'comparison')}{cut}"
@@ -104,10 +100,3 @@ def _table(
 def _auc(row: LeaderboardRow) -> float | None:
     stat = row.stats.get("auc")
     return stat.mean if stat and stat.n else None
-
-
-def _call(verdict: Verdict | None) -> Datum:
-    if verdict is None:
-        return Datum(None)
-    barred = verdict.barred.name if verdict.barred else ""
-    return Datum(verdict.verdict, f"{LOOKS[verdict.verdict].glyph} {verdict.verdict}", note=barred)

@@ -1,7 +1,7 @@
 """Clinical measures: ROC and precision-recall curves, operating points, predictive values."""
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from ...benchmark.training.thresholds import YOUDEN
@@ -29,7 +29,6 @@ from ..elements.section import (
     Table,
     TableColumn,
     TableEntry,
-    TableRow,
 )
 from ..statistics.operating_points import Estimate
 
@@ -38,6 +37,7 @@ if TYPE_CHECKING:
 
 MOST_PANELS = 12
 """Pairs of curves that are drawn; a page with more is slow."""
+BOTH = ("sensitivity", "specificity")
 CONFUSION = ("true positives", "false positives", "false negatives", "true negatives")
 NO_THRESHOLDS = (
     "These records have no threshold from validation: run --overwrite always computes them anew with one."
@@ -50,13 +50,13 @@ def clinical_section(results: ReportInput) -> SectionContent | None:
     lines = clinical_lines(results)
     if not lines:
         return None
-    with_labels = f"with {format_labels(lines[0].row.fraction)}"
-    blocks: list[Table | Figure] = [_ranking_table(results, lines, with_labels), _figure(results, lines)]
+    blocks: list[Table | Figure] = [_ranking_table(results, lines), _figure(results, lines)]
     called = [line for line in lines if YOUDEN in line.calls]
     if called:
-        blocks += [_calls_table(results, called, with_labels), _rules_table(results, called, with_labels)]
+        blocks += [_calls_table(results, called), _rules_table(results, called)]
     if any(line.subgroups for line in called):
-        blocks.append(_subgroup_table(results, called, with_labels))
+        blocks.append(_subgroup_table(results, called))
+    blocks = [block for block in blocks if isinstance(block, Figure) or block.rows]
     part = SectionPart(lead=_lead(results, lines, len(called)), blocks=tuple(blocks))
     return SectionContent("Clinical measures", (part,))
 
@@ -89,104 +89,103 @@ def _leaks(results: ReportInput, lines: Sequence[ClinicalLine]) -> list[str]:
     return list(dict.fromkeys(found))
 
 
-def _head(lines: Sequence[ClinicalLine]) -> tuple[list[TableColumn], list[str]]:
-    extra = varying_columns(line.row for line in lines)
-    columns = [
-        TableColumn("Task", facet="task"), TableColumn("Class"), TableColumn("Init", facet="init"),
-        TableColumn("Protocol", facet="protocol"), *(column for column, _ in extra), TableColumn("Unit"),
-    ]  # fmt: skip
-    return columns, [field for _, field in extra]
-
-
-def _names(results: ReportInput, line: ClinicalLine, extra: Sequence[str]) -> list[TableEntry]:
-    row = line.row
-    fields = (getattr(row, field) for field in extra)
-    return [task_entry(results, row.task), line.label, init_entry(row), row.protocol, *fields, line.unit]
-
-
 def _entry(found: Estimate) -> Datum:
     span = "" if found.low != found.low else f"{format_number(found.low)} to {format_number(found.high)}"
     return Datum(found.value, note=span)
 
 
+_Cells = tuple[ClinicalLine, Sequence[TableEntry]]
+"""A line and its entries after those that name it."""
+
+
 def _table(
+    results: ReportInput,
     caption: str,
     columns: Sequence[TableColumn],
-    rows: Sequence[TableRow],
-    fraction: float,
+    cells: Sequence[_Cells],
     folded: bool = False,
 ) -> Table:
-    table = Table(caption, tuple(columns), tuple(rows), folded, {"fraction": fraction})
+    """Make a table of lines at one share of the labels, which begins with the columns that name a line."""
+    extra = varying_columns(line.row for line, _ in cells)
+    names = (
+        TableColumn("Task", facet="task"), TableColumn("Class"), TableColumn("Init", facet="init"),
+        TableColumn("Protocol", facet="protocol"), *(column for column, _ in extra), TableColumn("Unit"),
+    )  # fmt: skip
+    rows = tuple(
+        (
+            task_entry(results, line.row.task), line.label, init_entry(line.row), line.row.protocol,
+            *(getattr(line.row, field) for _, field in extra), line.unit, *entries,
+        )
+        for line, entries in cells
+    )  # fmt: skip
+    fraction = max((line.row.fraction for line, _ in cells), default=1.0)
+    caption = f"{caption}, with {format_labels(fraction)}"
+    table = Table(caption, (*names, *columns), rows, folded, {"fraction": fraction})
     return compact_column(table, "Protocol")
 
 
-def _ranking_table(results: ReportInput, lines: Sequence[ClinicalLine], labels: str) -> Table:
-    columns, extra = _head(lines)
+def _measures(names: Iterable[str]) -> list[TableColumn]:
+    return [TableColumn(name[0].upper() + name[1:], ".3f") for name in names]
+
+
+def _ranking_table(results: ReportInput, lines: Sequence[ClinicalLine]) -> Table:
     measures = list(lines[0].ranking)
-    columns += [TableColumn("AUC" if name == "auc" else name.capitalize(), ".3f") for name in measures]
+    columns = _measures("AUC" if name == "auc" else name for name in measures)
     columns += [TableColumn("Positives", ",d", "of the number beside it")]
-    rows = [
+    cells = [
         (
-            *_names(results, line, extra), *(_entry(line.ranking[name]) for name in measures),
-            Datum(line.positives, note=f"of {line.positives + line.negatives:,}"),
+            line,
+            (
+                *(_entry(line.ranking[name]) for name in measures),
+                Datum(line.positives, note=f"of {line.positives + line.negatives:,}"),
+            ),
         )
         for line in lines
-    ]  # fmt: skip
-    return _table(f"ROC curve of the test set, {labels}", columns, rows, lines[0].row.fraction)
+    ]
+    return _table(results, "ROC curve of the test set", columns, cells)
 
 
-def _calls_table(results: ReportInput, lines: Sequence[ClinicalLine], labels: str) -> Table:
-    columns, extra = _head(lines)
+def _calls_table(results: ReportInput, lines: Sequence[ClinicalLine]) -> Table:
     names = ("sensitivity", "specificity", "PPV", "NPV")
-    columns += [TableColumn(name[0].upper() + name[1:], ".3f") for name in names]
-    columns += [TableColumn("Prevalence", ".3f", "share of positives of PPV and NPV")]
+    columns = [*_measures(names), TableColumn("Prevalence", ".3f", "share of positives of PPV and NPV")]
     columns += [
         TableColumn(short, ",.1f", f"{name}, mean over seeds")
         for short, name in zip(("TP", "FP", "FN", "TN"), CONFUSION, strict=True)
     ]
-    rows = [
-        (
-            *_names(results, line, extra), *(_entry(line.calls[YOUDEN][name]) for name in names),
-            line.prevalence, *line.confusion,
-        )
+    cells = [
+        (line, (*(_entry(line.calls[YOUDEN][name]) for name in names), line.prevalence, *line.confusion))
         for line in lines
-    ]  # fmt: skip
-    return _table(f"At the threshold chosen on validation, {labels}", columns, rows, lines[0].row.fraction)
+    ]
+    return _table(results, "At the threshold chosen on validation", columns, cells)
 
 
-def _rules_table(results: ReportInput, lines: Sequence[ClinicalLine], labels: str) -> Table:
-    columns, extra = _head(lines)
-    columns += [TableColumn("Wanted on validation"), TableColumn("Sensitivity", ".3f")]
-    columns += [TableColumn("Specificity", ".3f")]
-    rows = [
-        (
-            *_names(results, line, extra), rule,
-            _entry(found["sensitivity"]), _entry(found["specificity"]),
-        )
+def _rules_table(results: ReportInput, lines: Sequence[ClinicalLine]) -> Table:
+    columns = (TableColumn("Wanted on validation"), *_measures(BOTH))
+    cells = [
+        (line, (rule, *(_entry(found[name]) for name in BOTH)))
         for line in lines
         for rule, found in line.calls.items()
         if rule != YOUDEN
-    ]  # fmt: skip
-    caption = f"At thresholds that reach a sensitivity or specificity on validation, {labels}"
-    return _table(caption, columns, rows, lines[0].row.fraction, folded=True)
+    ]
+    caption = "At thresholds that reach a sensitivity or specificity on validation"
+    return _table(results, caption, columns, cells, folded=True)
 
 
-def _subgroup_table(results: ReportInput, lines: Sequence[ClinicalLine], labels: str) -> Table:
-    columns, extra = _head(lines)
-    columns += [TableColumn("Column"), TableColumn("Subgroup")]
-    columns += [TableColumn("Sensitivity", ".3f"), TableColumn("Specificity", ".3f")]
-    columns += [TableColumn("Positives", ",d"), TableColumn("Negatives", ",d")]
-    rows = [
+def _subgroup_table(results: ReportInput, lines: Sequence[ClinicalLine]) -> Table:
+    counts = TableColumn("Positives", ",d"), TableColumn("Negatives", ",d")
+    columns = (TableColumn("Column"), TableColumn("Subgroup"), *_measures(BOTH), *counts)
+    cells = [
         (
-            *_names(results, line, extra), each.column, each.value,
-            *(_entry(each.measures[name]) for name in ("sensitivity", "specificity")),
-            each.positives, each.negatives,
+            line,
+            (
+                each.column, each.value, *(_entry(each.measures[name]) for name in BOTH),
+                each.positives, each.negatives,
+            ),
         )
         for line in lines
         for each in line.subgroups
     ]  # fmt: skip
-    caption = f"By subgroup, at the threshold chosen on validation for all, {labels}"
-    return _table(caption, columns, rows, lines[0].row.fraction)
+    return _table(results, "By subgroup, at the threshold chosen on validation for all", columns, cells)
 
 
 def _figure(results: ReportInput, lines: Sequence[ClinicalLine]) -> Figure:

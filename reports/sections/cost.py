@@ -17,6 +17,7 @@ from ..elements.format import (
     format_duration,
     format_number,
     format_percent,
+    named_task,
     place_label,
     primary_title,
     shorten_label,
@@ -212,7 +213,7 @@ def _panel(
         panel_title(axes, protocol, place_label(arch, size, input_size) + note)
 
     points_text = (
-        f"{row.task}{f' ({GENERATED})' if results.generated(row.task) else ''} with {row.init}: "
+        f"{named_task(results, row.task)} with {row.init}: "
         f"{format_number(row.stats[results.primary].mean)} after {format_duration(seconds)}"
         for row, seconds in points
     )

@@ -13,16 +13,15 @@ from ..elements.format import (
     format_interval,
     format_labels,
     format_number,
-    format_percent,
     join_words,
     p_value,
-    place_label,
     primary_title,
 )
 from ..elements.section import SECTIONS, Datum, SectionContent, SectionPart, Table, TableColumn, TableRow
 from ..elements.verdict_style import LOOKS
 from ..statistics.over_tasks import MEAN_UNITS
 from ..statistics.verdict_terms import UNDECIDED
+from .ranking import SETTING, inits_entry, setting_entries
 
 TITLES = {
     CORPUS: "Other images",
@@ -122,9 +121,7 @@ def _table(results: ReportInput, found: Sequence[FactEffect], folded: bool) -> T
     columns = (
         TableColumn("Effect of"),
         TableColumn("Pair", facet="init"),
-        TableColumn("Protocol", facet="protocol"),
-        TableColumn("Labels", "g", facet="fraction"),
-        TableColumn("Network"),
+        *SETTING,
         TableColumn("Difference", "+.3f", "first init minus second, mean over independent tasks"),
         TableColumn("95 % interval", "", "Student's, over independent tasks, not corrected"),
         TableColumn("Verdict"),
@@ -141,15 +138,11 @@ def _table(results: ReportInput, found: Sequence[FactEffect], folded: bool) -> T
 
 def _row(effect: FactEffect) -> TableRow:
     where, mean, p = effect.setting, effect.over.mean, effect.tests.p[1]
-    pair = (effect.difference.a, effect.difference.b)
     flags = ", ".join(f"{name} {tasks}" for name, tasks in effect.flags.items())
-    note = GENERATED if where.generated else ""
     return (
         effect.difference.words,
-        Datum(" \u2212 ".join(pair), " \u2212 ".join(pair), note=note, stands_for=pair),
-        where.protocol,
-        Datum(where.fraction, format_percent(where.fraction)),
-        place_label(where.arch, where.size, where.input_size),
+        inits_entry(where, effect.difference.a, effect.difference.b),
+        *setting_entries(where),
         mean.difference,
         Datum(mean.low, format_interval(mean.low, mean.high)),
         _verdict(effect.verdict),

@@ -33,7 +33,6 @@ from ..elements.format import (
     format_interval,
     format_labels,
     format_number,
-    format_percent,
     join_words,
     place_label,
     primary_title,
@@ -51,6 +50,7 @@ from ..elements.section import (
     TableRow,
 )
 from ..statistics.power_law import EXPONENTS, HORIZON, PowerLaw
+from .ranking import SETTING, setting_entries
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -111,9 +111,7 @@ def _fit_table(curves: Sequence[SizeCurve]) -> Table:
     columns = (
         TableColumn("Task", facet="task"),
         TableColumn("Family", facet="init", help="init by its number of pretraining images"),
-        TableColumn("Protocol", facet="protocol"),
-        TableColumn("Network", help="and image size"),
-        TableColumn("Labels", "g", facet="fraction"),
+        *SETTING,
         TableColumn("Images", ",.0f", "numbers of different pretraining images"),
         TableColumn("c", ".2f", "exponent of the power law, and its 95 % interval"),
         TableColumn("Limit", ".3f", "score that the curve approaches, a"),
@@ -128,13 +126,11 @@ def _fit_table(curves: Sequence[SizeCurve]) -> Table:
 
 
 def _fit_row(curve: SizeCurve) -> TableRow:
-    where, images = curve.setting, [point.images for point in curve.points]
+    images = [point.images for point in curve.points]
     start: TableRow = (
         _task_datum(curve),
         Datum(curve.family, stands_for=curve.inits),
-        where.protocol,
-        place_label(where.arch, where.size, where.input_size),
-        Datum(where.fraction, format_percent(where.fraction)),
+        *setting_entries(curve.setting),
         Datum(images[-1], f"{images[0]:,.0f} to {images[-1]:,.0f} ({len(images)})"),
     )
     if curve.law is None:
@@ -176,9 +172,7 @@ def _score_table(results: ReportInput, curves: Sequence[SizeCurve]) -> Table:
     columns = (
         TableColumn("Task", facet="task"),
         TableColumn("Init", facet="init"),
-        TableColumn("Protocol", facet="protocol"),
-        TableColumn("Network", help="and image size"),
-        TableColumn("Labels", "g", facet="fraction"),
+        *SETTING,
         TableColumn("Images", ",.0f", "different images that the weights have seen"),
         TableColumn(primary_title(results), ".3f", "mean over seeds"),
         TableColumn("95 % interval", "", "of the score, over test images and seeds"),
@@ -188,15 +182,12 @@ def _score_table(results: ReportInput, curves: Sequence[SizeCurve]) -> Table:
     )
     rows: list[TableRow] = []
     for curve in curves:
-        where = curve.setting
         for point in curve.points:
             low, high = point.interval
             interval = "" if math.isnan(low) else f"{format_number(low)} to {format_number(high)}"
             rows.append(
                 (
-                    _task_datum(curve), point.init, where.protocol,
-                    place_label(where.arch, where.size, where.input_size),
-                    Datum(where.fraction, format_percent(where.fraction)),
+                    _task_datum(curve), point.init, *setting_entries(curve.setting),
                     point.images, point.score, interval, point.gap,
                     format_interval(*point.gap_interval), curve.seeds,
                 )

@@ -1,7 +1,10 @@
 """Warnings: failures, gaps, undefined metrics, grid edges, contamination and caveats."""
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+
+from msgspec import UNSET
+from msgspec.structs import replace
 
 from ...benchmark.schema.plan import Cell, Fold
 from ..analysis.flags import leaks
@@ -13,6 +16,7 @@ from ..elements.format import (
     compact_column,
     count_noun,
     format_percent,
+    named_task,
     place_label,
     task_entry,
 )
@@ -20,6 +24,7 @@ from ..elements.merged_rows import merged_notices
 from ..elements.section import SECTIONS, Datum, SectionContent, SectionPart, Table, TableColumn, TableRow
 from ..elements.verdict_format import flagged_text
 from ..statistics.stats import MetricStat
+from .ranking import SETTING
 
 PROBLEM_ROWS = 300
 """Rows of each table of failures or gaps; the rest are counted."""
@@ -111,22 +116,18 @@ def _overlaps(results: ReportInput) -> list[str]:
     found = sorted(
         {(row.task, row.audit.sentence) for row in results.rows if row.audit and row.audit.contaminated}
     )
-    return [f"{_task_name(results, task)}: {sentence}." for task, sentence in found] + [
-        f"{_task_name(results, task)}: the weights of {init} are declared to have seen {corpus}, which "
+    return [f"{named_task(results, task)}: {sentence}." for task, sentence in found] + [
+        f"{named_task(results, task)}: the weights of {init} are declared to have seen {corpus}, which "
         "shares a parent data set with this task; its scores there are contaminated."
         for init, task, corpus in seen
     ]
-
-
-def _task_name(results: ReportInput, task: str) -> str:
-    return f"{task} ({GENERATED})" if results.generated(task) else task
 
 
 def _separate_variants(results: ReportInput) -> list[str]:
     """Name the tasks with records that must not be averaged or compared."""
     tasks = Counter((row.task, row.protocol) for row in results.rows if row.ambiguous)
     return [
-        f"{_task_name(results, task)}, {protocol}: the folder holds records of different data, protocol "
+        f"{named_task(results, task)}, {protocol}: the folder holds records of different data, protocol "
         f"version, recipe or weights. They are {rows} separate rows with a Variant each, compared only if "
         "data, protocol version and recipe are equal."
         for (task, protocol), rows in sorted(tasks.items())
@@ -135,7 +136,7 @@ def _separate_variants(results: ReportInput) -> list[str]:
 
 def _repeated_seeds(results: ReportInput) -> list[str]:
     return [
-        f"{_task_name(results, task)}: {count_noun(dropped, 'record')} replaced by later ones of equal seeds."
+        f"{named_task(results, task)}: {count_noun(dropped, 'record')} replaced by later ones of equal seeds."
         for task, dropped in sorted(results.repeated.items())
     ]
 
@@ -168,9 +169,7 @@ def _where(results: ReportInput, cell: Cell) -> TableRow:
 WHERE = (
     TableColumn("Task", facet="task"),
     TableColumn("Init", facet="init"),
-    TableColumn("Protocol", facet="protocol"),
-    TableColumn("Labels", "g", facet="fraction"),
-    TableColumn("Network"),
+    *SETTING,
 )
 
 
@@ -186,21 +185,29 @@ def _by_seed(cell: Cell) -> tuple[int, int]:
 
 
 def _cells_table(
-    caption: str, columns: tuple[TableColumn, ...], rows: list[TableRow], folded: bool = False
+    results: ReportInput,
+    caption: str,
+    columns: Sequence[str],
+    found: Iterable[tuple[Cell, tuple[str, ...]]],
+    folded: bool = False,
 ) -> Table:
-    """Make a table of cells with at most `PROBLEM_ROWS` rows."""
-    more = f" (the first {PROBLEM_ROWS} of {len(rows)} rows)" if len(rows) > PROBLEM_ROWS else ""
-    table = Table(caption + more, (*WHERE, *columns), tuple(rows[:PROBLEM_ROWS]), folded)
+    """Make a table of cells with their facts; seeds of equal facts share a row, of which most are cut.
+
+    Args:
+        columns: titles of the facts.
+        found: cells, each with its facts.
+    """
+    groups: dict[tuple[TableRow, tuple[str, ...]], list[Cell]] = defaultdict(list)
+    for cell, facts in sorted(found, key=lambda each: _by_place(each[0])):
+        groups[_where(results, cell), facts].append(cell)
+    rows = [(*where, _seeds(cells), *facts) for (where, facts), cells in groups.items()]
+    titles = (*WHERE, TableColumn("Seeds"), *map(TableColumn, columns))
+    table = Table(f"{caption}{_cut(rows)}", titles, tuple(rows[:PROBLEM_ROWS]), folded)
     return compact_column(table, "Network")
 
 
-def _failed_cells(results: ReportInput) -> Table:
-    groups: dict[tuple[TableRow, str], list[Cell]] = defaultdict(list)
-    for record in sorted(results.failed, key=lambda record: _by_place(record.cell)):
-        groups[_where(results, record.cell), record.error or "no error was recorded"].append(record.cell)
-    rows: list[TableRow] = [(*where, _seeds(cells), error) for (where, error), cells in groups.items()]
-    caption = f"{count_noun(len(results.failed), 'cell')} failed"
-    return _cells_table(caption, (TableColumn("Seeds"), TableColumn("Error")), rows)
+def _cut(rows: Sequence[TableRow]) -> str:
+    return f" (the first {PROBLEM_ROWS} of {len(rows)} rows)" if len(rows) > PROBLEM_ROWS else ""
 
 
 def _by_place(cell: Cell) -> tuple[object, ...]:
@@ -208,53 +215,47 @@ def _by_place(cell: Cell) -> tuple[object, ...]:
     return steps.index(cell.step), cell.task, cell.protocol, cell.arch, cell.init, cell.fraction, cell.seed
 
 
+def _failed_cells(results: ReportInput) -> Table:
+    found = ((record.cell, (record.error or "no error was recorded",)) for record in results.failed)
+    return _cells_table(results, f"{count_noun(len(results.failed), 'cell')} failed", ("Error",), found)
+
+
 def _missing_cells(results: ReportInput) -> Table:
-    waiting = [item for item in results.missing if item.reason != "failed"]
-    groups: dict[tuple[TableRow, str], list[Cell]] = defaultdict(list)
-    for item in waiting:
-        groups[_where(results, item.cell), item.reason].append(item.cell)
-    rows: list[TableRow] = [(*where, _seeds(cells), reason) for (where, reason), cells in groups.items()]
-    caption = f"{count_noun(len(waiting), 'planned cell')} without a record"
-    return _cells_table(caption, (TableColumn("Seeds"), TableColumn("Why")), rows, folded=len(rows) > 20)
+    found = [(item.cell, (item.reason,)) for item in results.missing if item.reason != "failed"]
+    caption = f"{count_noun(len(found), 'planned cell')} without a record"
+    return _cells_table(results, caption, ("Why",), found, folded=len(found) > 20)
 
 
 def _incomplete_repeats(results: ReportInput) -> Table:
-    rows: list[TableRow] = [
-        (*_where(results, each.cell), each.cell.seed, ", ".join(str(index + 1) for index in each.lacking))
-        for each in sorted(results.incomplete, key=lambda each: _by_place(each.cell))
-    ]
+    found = (
+        (replace(each.cell, view=UNSET), (", ".join(str(index + 1) for index in each.lacking),))
+        for each in results.incomplete
+    )
     caption = "Repeats of a cross-validation that lack folds, failed or not run: left out of every mean"
-    return _cells_table(caption, (TableColumn("Seed", "d"), TableColumn("Missing folds")), rows)
+    return _cells_table(results, caption, ("Missing folds",), found)
 
 
 def _undefined_metrics(results: ReportInput) -> Table:
-    found: Counter[tuple[TableRow, str, str]] = Counter()
-    for record in results.counted:
-        for name, value in record.metrics.items():
-            if value is None:
-                reason = record.undefined.get(name, "no reason was recorded")
-                title = look_up_metric(name, results.metric_facts).title
-                found[_where(results, record.cell), title, reason] += 1
-    rows: list[TableRow] = [(*where, name, cells, why) for (where, name, why), cells in found.items()]
+    found = (
+        (record.cell, (title, record.undefined.get(name, "no reason was recorded")))
+        for record in results.counted
+        for name, value in record.metrics.items()
+        if value is None
+        for title in (look_up_metric(name, results.metric_facts).title,)
+    )
     caption = "Undefined metrics: excluded from the mean, never counted as 0"
-    return _cells_table(caption, (TableColumn("Metric"), TableColumn("Seeds", "d"), TableColumn("Why")), rows)
+    return _cells_table(results, caption, ("Metric", "Why"), found)
 
 
 def _edges(results: ReportInput) -> Table:
-    found: dict[tuple[TableRow, str, str], list[tuple[float, Cell]]] = defaultdict(list)
-    for record in results.counted:
-        for choice in record.choices:
-            if choice.at_edge:
-                grid = ", ".join(f"{value:g}" for value in choice.grid)
-                found[_where(results, record.cell), choice.name, grid].append((choice.value, record.cell))
-    rows: list[TableRow] = [
-        (*where, name, ", ".join(sorted({f"{value:g}" for value, _ in chosen})), grid, len(chosen))
-        for (where, name, grid), chosen in found.items()
-    ]
+    found = (
+        (record.cell, (choice.name, f"{choice.value:g}", ", ".join(f"{value:g}" for value in choice.grid)))
+        for record in results.counted
+        for choice in record.choices
+        if choice.at_edge
+    )
     caption = "Hyper-parameters at the edge of their grid: a wider grid might do better"
-    names = TableColumn("Hyper-parameter"), TableColumn("Chosen"), TableColumn("Grid")
-    columns = (*names, TableColumn("Seeds", "d"))
-    return _cells_table(caption, columns, rows, folded=True)
+    return _cells_table(results, caption, ("Hyper-parameter", "Chosen", "Grid"), found, folded=True)
 
 
 def _caveats(results: ReportInput) -> Table:
@@ -275,5 +276,4 @@ def _notes(results: ReportInput) -> Table:
         (task_entry(results, task), note, cells) for (task, note), cells in sorted(found.items())
     ]
     columns = (TableColumn("Task", facet="task"), TableColumn("Note"), TableColumn("Cells", "d"))
-    cut = f" (the first {PROBLEM_ROWS} of {len(rows)})" if len(rows) > PROBLEM_ROWS else ""
-    return Table(f"Notes of the runner{cut}", columns, tuple(rows[:PROBLEM_ROWS]), folded=True)
+    return Table(f"Notes of the runner{_cut(rows)}", columns, tuple(rows[:PROBLEM_ROWS]), folded=True)

@@ -103,7 +103,8 @@ SETTING = (
 )
 
 
-def _setting(of: ComparableSetting) -> TableRow:
+def setting_entries(of: ComparableSetting) -> TableRow:
+    """Return the entries of the columns `SETTING`."""
     fraction = Datum(of.fraction, format_percent(of.fraction))
     return of.protocol, fraction, place_label(of.arch, of.size, of.input_size)
 
@@ -130,7 +131,7 @@ def _drop_empty_columns(table: Table) -> Table:
     return compact_column(replace(table, columns=tuple(table.columns[p] for p in kept), rows=rows), "Network")
 
 
-def _pair_entry(of: ComparableSetting, *inits: str) -> Datum:
+def inits_entry(of: ComparableSetting, *inits: str) -> Datum:
     """Name an init, or the difference of two, with the warning for generated images."""
     name = " \u2212 ".join(inits)
     return Datum(name, name, note=GENERATED if of.generated else "", stands_for=inits)
@@ -155,8 +156,8 @@ def _differences(rows: Sequence[OverallDifference], folded: bool, margin: float)
     )
     body: list[TableRow] = [
         (
-            _pair_entry(each.setting, each.a, each.b),
-            *_setting(each.setting),
+            inits_entry(each.setting, each.a, each.b),
+            *setting_entries(each.setting),
             each.mean.difference,
             Datum(each.mean.low, format_interval(each.mean.low, each.mean.high)),
             _p(each.mean.p),
@@ -187,8 +188,8 @@ def _ranks(lines: Sequence[InitRanking], folded: bool) -> Table:
             ranks = each.ranks
             body.append(
                 (
-                    _pair_entry(each.setting, each.inits[at]),
-                    *_setting(each.setting),
+                    inits_entry(each.setting, each.inits[at]),
+                    *setting_entries(each.setting),
                     float(ranks.mean[at]),
                     float(ranks.borda[at]),
                     _p(ranks.p),

@@ -5,7 +5,7 @@ from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import replace
 
-from ..analysis.report_input import LeaderboardRow, ReportInput
+from ..analysis.report_input import ReportInput
 from ..analysis.verdicts import EQUIVALENT, UNDECIDED, Verdict, compute_verdicts
 from ..answers.by_modality import by_modality_answer, reach_table
 from ..answers.main_answer import main_answer
@@ -152,14 +152,14 @@ def _table(results: ReportInput, what: str, verdicts: Sequence[Verdict]) -> Tabl
 
 
 def _row(results: ReportInput, verdict: Verdict, extra: Sequence[str]) -> TableRow:
-    a, pair = verdict.a, pair_of(verdict)
+    a = verdict.a
     return (
         task_entry(results, a.task),
-        Datum(pair_name(pair), pair_name(pair), note=_variants(a, verdict.b), stands_for=pair),
+        pair_entry(verdict),
         *(getattr(a, field) for field in extra),
         Datum(a.fraction, format_percent(a.fraction)),
-        _difference(verdict),
-        _verdict(verdict),
+        difference_entry(verdict),
+        verdict_entry(verdict),
         _detectable(verdict),
         _seeds_needed(verdict),
         _chance(verdict),
@@ -170,15 +170,20 @@ def _row(results: ReportInput, verdict: Verdict, extra: Sequence[str]) -> TableR
     )
 
 
-def _variants(a: LeaderboardRow, b: LeaderboardRow) -> str:
-    return f"{a.variant} against {b.variant}" if a.ambiguous or b.ambiguous else ""
+def pair_entry(verdict: Verdict) -> Datum:
+    """Name a pair, with its variants where records must not be mixed."""
+    (a, b), pair = (verdict.a, verdict.b), pair_of(verdict)
+    variants = f"{a.variant} against {b.variant}" if a.ambiguous or b.ambiguous else ""
+    return Datum(pair_name(pair), note=variants, stands_for=pair)
 
 
-def _difference(verdict: Verdict) -> Datum:
+def difference_entry(verdict: Verdict) -> Datum:
+    """Write the difference, with its interval as a note."""
     return Datum(verdict.difference, note=format_interval(*verdict.interval).replace(" ", NBSP))
 
 
-def _verdict(verdict: Verdict) -> Datum:
+def verdict_entry(verdict: Verdict) -> Datum:
+    """Write the verdict with its glyph, and the flag that excludes one as a note."""
     name, note = verdict.verdict, verdict.barred.name if verdict.barred else ""
     return Datum(name, f"{LOOKS[name].glyph} {name}", note=note, strong=name != UNDECIDED)
 

@@ -128,7 +128,7 @@ def test_repeats_that_lack_a_fold_are_left_out_and_named(tmp_path: Path):
     section = problems_section(results)
     tables = {table.caption.partition(":")[0]: table for part in section.parts for table in part.blocks}
     repeats = next(table for caption, table in tables.items() if "lack folds" in caption)
-    assert [row[-2:] for row in repeats.rows] == [(0, "2"), (1, "3, 4")]
+    assert [row[-2:] for row in repeats.rows] == [("0", "2"), ("1", "3, 4")]
     assert any("1 (fold 3), 1 (fold 4)" in row for table in tables.values() for row in table.rows)
 
 
