@@ -96,10 +96,18 @@ function drawTable() {
     Number(view.metric.value) ? `the headline is about ${data.metrics[0].title}` : "",
   ].filter(Boolean).join("; ");
   const table = element("table", { id: "board-table" }, element("caption", {}, what),
-    element("thead", {}, head), element("tbody", {}, ...body));
+    element("thead", {}, head), element("tbody", {}, ...body), element("tfoot", {}, ...summaryRows()));
   const cure = a === b ? "Choose two different inits to compare." : `${a} and ${b} have no common result here: choose other labels or another protocol, or reset the filters.`;
   document.getElementById("scores").replaceChildren(found.length ? table : element("p", { class: "nothing" }, cure));
   if (found.length) document.getElementById("scores").append(toolbar({ CSV: () => saveComparisons(found) }));
+}
+
+/** Labels saved and cost of the two inits with this protocol and network, with links to their sections. */
+function summaryRows() {
+  const pair = pairOf("bare"), place = [data.protocol[view.protocol.value], data.arch[view.network.value]];
+  const [labels, cost] = data.summaries.find((one) => pair.every((name) => one.slice(0, 2).includes(name)) && place.every((name, at) => one[2 + at] === name))?.slice(4) ?? [];
+  return [["labels-saved", "Labels saved", labels], ["cost", "Cost", cost]].filter(([, , text]) => text).map(([id, title, text]) =>
+    element("tr", {}, element("th", { scope: "row" }, document.getElementById(id) ? element("a", { href: `#${id}` }, title) : title), element("td", { colspan: 6 }, text)));
 }
 
 /** Largest difference that an axis of these comparisons shows, on both sides of 0. */

@@ -10,6 +10,7 @@ from typing import Any
 from ..analysis.report_input import LeaderboardRow, ReportInput, fold_keys, look_up_metric
 from ..analysis.verdicts import Verdict, compute_verdicts
 from ..answers.headline import pair_headlines, seen_from_the_other, sureness
+from ..answers.pair_summary import pair_summaries
 from ..elements.format import GENERATED, clean, format_percent, order_metrics
 from ..elements.pictures import looks_of
 from ..elements.verdict_flags import MEANINGS
@@ -76,6 +77,10 @@ def explorer_data(results: ReportInput, task: str = "", init: str = "") -> str:
             {"pair": found.pair, "text": found.text, "sure": sure}
             for each, sure in ((each, sureness(results, each)) for each in pairs)
             for found in (each, seen_from_the_other(results, each))
+        ],
+        "summaries": [
+            [*each, protocol, arch, *texts]
+            for (each, protocol, arch), texts in pair_summaries(results, task).items()
         ],
         "looks": {name: [look.glyph, look.color] for name, look in LOOKS.items()},
         "margin": results.margin,

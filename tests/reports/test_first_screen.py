@@ -19,6 +19,7 @@ from synthetic import Grid, write_run
 from mednet_bench.reports.analysis.load_report_input import load_report_input
 from mednet_bench.reports.analysis.report_input import ReportInput
 from mednet_bench.reports.answers.headline import pair_headlines
+from mednet_bench.reports.answers.pair_summary import pair_summaries
 from mednet_bench.reports.pages.build import BuiltReport, build_report
 from mednet_bench.reports.published.manifest import check_published
 
@@ -183,6 +184,17 @@ def test_two_other_inits_are_compared_from_the_other_side(browser: Chrome, page:
     swapped = {"better": "worse", "worse": "better"}.get(row["verdict"], row["verdict"])
     assert swapped in text(browser, "#board-table tbody .verdict")
     assert "scratch" in text(browser, "h1") and "imagenet" in text(browser, "h1")
+
+
+def test_labels_saved_and_cost_of_the_pair_are_in_the_table(browser: Chrome, page: str, run: Path):
+    results = load_report_input([run])
+    for protocol in ("finetune", "linear"):
+        choose(browser, "protocol", protocol)
+        labels, cost = pair_summaries(results)[("mednet", "imagenet"), protocol, "tf_efficientnet_lite0"]
+        shown = [text(browser, f"#board-table tfoot tr:nth-child({at}) td") for at in (1, 2)]
+        assert shown == [labels, cost] and "of 3 tasks" in labels and "of pretraining, once" in cost
+    links = "return [...document.querySelectorAll('#board-table tfoot a')].map(link => link.hash)"
+    assert browser.execute_script(links) == ["#labels-saved", "#cost"]
 
 
 def test_metric_protocol_and_labels_switch_and_are_in_the_address(browser: Chrome, page: str):
