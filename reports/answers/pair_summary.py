@@ -1,6 +1,6 @@
 """Labels saved and cost of two inits in one line each, for the table of their comparisons."""
 
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Iterable, Sequence
 
 import numpy as np
@@ -54,7 +54,7 @@ class CellCosts:
 
     def __init__(self, results: ReportInput) -> None:
         self._cells = {record.key: results.cells_of(record) for record in results.counted}
-        self._pretraining: Counter[str] = Counter()
+        self._pretraining: dict[str, float] = defaultdict(float)
         for record in results.step("pretrain"):
             if record.init:
                 self._pretraining[record.init.identity] += record.seconds
