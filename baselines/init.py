@@ -186,7 +186,7 @@ class InitRequest:
         path: PATH of ``--inits name=PATH``, or None.
         images: number of different pretraining images, as in `mednet@4000`; 0 takes all of them.
         budget: description of the pretraining budget, e.g. ``"images=24000 lr=0.001"``; it is hashed.
-        cache: folder for weights pretrained here.
+        pretrained: folder for weights pretrained here.
         paths: every PATH of ``--inits``, by init, for an init that starts from another.
         variant: what follows the family, as in `imagenet/dino`; "" for the family's default.
         options: of a pretraining.
@@ -200,7 +200,7 @@ class InitRequest:
     places: DataLocations
     path: Path | None
     budget: str
-    cache: Path
+    pretrained: Path
     images: int = 0
     paths: Mapping[str, Path] = field(default_factory=dict)
     variant: str = ""

@@ -1,11 +1,16 @@
-"""MedNets in the cache: the facts of each, and a check that its weights are unchanged."""
+"""Weights that runs pretrain, with their facts: each run directory has its own, and the cache all.
+
+All machines of a run compute with the file in its run directory; on one file system it is a hard link.
+"""
 
 import functools
+import os
+import shutil
 from pathlib import Path
 
 import msgspec
 
-from ...core.files import sha256_file
+from ...core.files import cache_folder, explain_write_errors, sha256_file, temporary_path
 from ..schema.records import ValidationPoint
 
 
@@ -66,3 +71,35 @@ def _digest(weights: Path, _modified: int, _size: int) -> str:
 def facts_path(weights: Path) -> Path:
     """Return where the facts of finished weights are."""
     return weights.with_suffix(".json")
+
+
+def cached_weights(weights: Path) -> Path:
+    """Return where the cache of this machine has the weights of a run directory."""
+    return cache_folder() / "mednet" / weights.name
+
+
+def find_pretrain_facts(weights: Path) -> PretrainFacts | None:
+    """Return the facts of finished weights in the run directory or the cache; None without any."""
+    return read_pretrain_facts(weights) or read_pretrain_facts(cached_weights(weights))
+
+
+def copy_from_cache(weights: Path) -> None:
+    """Put weights of the cache into the run directory, then the facts, without which they do not count.
+
+    Raises:
+        UnwritableError: the run directory cannot be written to.
+        DiskFullError: the disk is full.
+    """
+    cached = cached_weights(weights)
+    for source, new in ((cached, weights), (facts_path(cached), facts_path(weights))):
+        with explain_write_errors(new):
+            new.parent.mkdir(parents=True, exist_ok=True)
+            temporary = temporary_path(new)
+            try:
+                try:
+                    os.link(source, temporary)
+                except OSError:  # another file system, or one without hard links
+                    shutil.copyfile(source, temporary)
+                temporary.replace(new)
+            finally:
+                temporary.unlink(missing_ok=True)

@@ -10,7 +10,7 @@ import msgspec
 from ...tasks.catalog import missing_files
 from ...tasks.task import Task
 from ..pretraining.automatic import EVALUATIONS
-from ..pretraining.mednet_cache import read_pretrain_facts
+from ..pretraining.mednet_cache import find_pretrain_facts
 from ..pretraining.objective import OBJECTIVES
 from ..pretraining.sources import held_out_most
 from ..schema.plan import Cell, LabelsPerClass, PlannedCell
@@ -90,7 +90,7 @@ class CostCounter:
         plan, recipe = card.pretraining, self.resolved.request.recipe
         if plan is None:
             raise AssertionError("a pretrain cell has a pretraining")
-        if card.file and read_pretrain_facts(card.file):  # in the cache
+        if card.file and find_pretrain_facts(card.file):  # in the cache
             return CellCost(planned, plan.sources[0], CostEstimate())
         steps = max(1, recipe.pretrain_images // recipe.pretrain_batch)
         batch = recipe.pretrain_batch * OBJECTIVES[plan.options.objective].views

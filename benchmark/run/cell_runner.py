@@ -5,18 +5,25 @@ import logging
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from pathlib import Path
 
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from ...baselines.init import InitCard
+from ...baselines.init import InitCard, PretrainPlan
 from ...baselines.weights.input_spec import preprocessing_warnings
-from ...core.errors import UserError
+from ...core.errors import StoppedError, UserError
 from ...core.files import scratch_folder
 from ..overlap.copies import copies_in, data_identity, without_copies
 from ..pretraining.automatic import pretrain_automatic
-from ..pretraining.mednet_cache import read_pretrain_facts
+from ..pretraining.mednet_cache import (
+    PretrainFacts,
+    cached_weights,
+    copy_from_cache,
+    find_pretrain_facts,
+    read_pretrain_facts,
+)
 from ..schema.plan import Cell, Fold, PlannedCell, budget_text
 from ..schema.provenance import peak_memory_mb
 from ..schema.records import ContentHashes, ImageCounts, PredictionArrays, Record, RecordStore
@@ -207,19 +214,9 @@ class CellRunner:
         card = self.resolved.pretraining(planned.cell)
         if card.pretraining is None or card.file is None:
             raise AssertionError("a pretrain cell has a pretraining")
-        plan, recipe, places = card.pretraining, self.resolved.request.recipe, self.resolved.places
-
-        def check_data() -> None:
-            for task, size in zip(plan.sources, plan.sizes, strict=True):
-                self.resolved.check_unchanged(task, size)
-
-        cached = read_pretrain_facts(card.file) is not None
-        if not cached:
-            check_data()
-        # checked again: data may change while waiting for another process, or while reading
-        graphs = self.resolved.request.cuda_graphs
-        facts = pretrain_automatic(plan, recipe, places, self.device, card.file, check_data, graphs)
-        images = sum(facts.images.values())
+        cached = find_pretrain_facts(card.file) is not None
+        facts = read_pretrain_facts(card.file) or self._make_weights(planned, card.pretraining, card.file)
+        plan, images = card.pretraining, sum(facts.images.values())
         return msgspec.structs.replace(
             self._new_record(planned),
             metrics={f"held-out auc: {name}": score for name, score in facts.scores.items()},
@@ -235,6 +232,34 @@ class CellRunner:
                 *facts.notes,
             ),
         )
+
+    def _make_weights(self, planned: PlannedCell, plan: PretrainPlan, weights: Path) -> PretrainFacts:
+        """Pretrain, or take from the cache, and put the weights into the run directory.
+
+        Raises:
+            StoppedError: finished cells of this run used other weights, or the data changed.
+        """
+        request, places, cached = self.resolved.request, self.resolved.places, cached_weights(weights)
+
+        def check_data() -> None:
+            for task, size in zip(plan.sources, plan.sizes, strict=True):
+                self.resolved.check_unchanged(task, size)
+
+        if read_pretrain_facts(cached) is None:
+            check_data()
+        # checked again: data may change while waiting for another process, or while reading
+        facts = pretrain_automatic(
+            plan, request.recipe, places, self.device, cached, check_data, request.cuda_graphs
+        )
+        earlier = RecordStore(request.folder).read(planned.key)
+        if earlier and earlier.hashes.weights not in ("", f"sha256:{facts.sha256}"):
+            raise StoppedError(
+                f"{cached} is not what {weights} was, with which finished cells were computed: put that file "
+                "back, or name another --out."
+            )
+        if self.may_write():
+            copy_from_cache(weights)
+        return facts
 
 
 def _parts_note(parts: int) -> tuple[str, ...]:

@@ -17,7 +17,6 @@ from ...baselines.weights.layout import LAYOUTS
 from ...baselines.zoo.card import find_zoo_card
 from ...baselines.zoo.files import is_obtainable
 from ...core.errors import StoppedError, UserError
-from ...core.files import cache_folder
 from ...tasks.data_paths import data_locations
 from ...tasks.task import SPLITS, DataLocations, Split, Task, load_labels
 from ..overlap.copies import data_identity
@@ -321,7 +320,7 @@ def _init_request(
         places=places,
         path=None,  # set by the init's name
         budget=encode_fields(request.recipe, PRETRAIN_FIELDS),
-        cache=cache_folder(),
+        pretrained=request.folder / "pretrained",
     )
 
 

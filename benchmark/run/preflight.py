@@ -19,7 +19,7 @@ from ...tasks.databases.licenses import restriction_of
 from ...tasks.subgroups import check_subgroups
 from ...tasks.task import Split, Task
 from ..overlap.copies import copies_in, dropped_copies, without_copies
-from ..pretraining.mednet_cache import read_pretrain_facts
+from ..pretraining.mednet_cache import find_pretrain_facts
 from ..schema.plan import Fold, PlannedCell, shots_of
 from ..training.folds import fold_rows
 from ..training.protocol import PROTOCOLS, options_type
@@ -192,7 +192,7 @@ def _data_to_read(resolved: ResolvedPlan, waiting: list[PlannedCell]) -> dict[tu
             found[cell.task, cell.size] = resolved.tasks[cell.task]
             continue
         card = resolved.pretraining(cell)
-        if card.pretraining and card.file and read_pretrain_facts(card.file) is None:
+        if card.pretraining and card.file and find_pretrain_facts(card.file) is None:
             sources = zip(card.pretraining.sources, card.pretraining.sizes, strict=True)
             found |= {(task.name, size): task for task, size in sources}
     return {place: task for place, task in found.items() if not task.generated}

@@ -118,11 +118,12 @@ def kept_record(
 
 
 def _is_intact(resolved: ResolvedPlan, store: RecordStore, planned: PlannedCell, record: Record) -> bool:
-    """Whether the predictions, or the cached weights, of an ok record are unchanged."""
+    """Whether the predictions, or the pretrained weights, of an ok record are unchanged."""
     if planned.cell.step == "score":
         return store.has_predictions(record)
     weights = resolved.pretraining(planned.cell).file if planned.cell.step == "pretrain" else None
-    return weights is None or read_pretrain_facts(weights) is not None
+    facts = read_pretrain_facts(weights) if weights else None
+    return weights is None or (facts is not None and record.hashes.weights == f"sha256:{facts.sha256}")
 
 
 def changed_at(folder: Path) -> int:

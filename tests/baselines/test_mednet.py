@@ -187,7 +187,7 @@ def test_the_card_says_what_was_seen_and_names_the_file() -> None:
     card = resolve_mednet(need("retinamnist", known))
     assert isinstance(card.pretraining, PretrainPlan)
     assert card.label.startswith("Color-MedNet pretrained here on bccd-cells, bloodmnist")
-    assert card.file == Path("/cache/mednet") / f"{card.pretraining.identity}.safetensors"
+    assert card.file == Path("/cache") / f"{card.pretraining.identity}.safetensors"
     parents = {"bccd", "ham10000", "nct-crc", "nct-crc-he-100k", "pbc"}
     assert set(card.corpora) == parents | EXPECTED["retinamnist"]
     assert init_facts(card, known["retinamnist"]).overlap == ()

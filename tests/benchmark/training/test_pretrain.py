@@ -32,8 +32,8 @@ from mednet_bench.benchmark.pretraining.trainer import PretrainTrainer
 from mednet_bench.benchmark.run.cell_runner import CACHED_WEIGHTS_NOTE, CellRunner
 from mednet_bench.benchmark.run.planner import ResolvedPlan, build_plan
 from mednet_bench.benchmark.run.scheduler import ResumeRules, pending_cells
-from mednet_bench.benchmark.schema.plan import TrainingConfig
-from mednet_bench.benchmark.schema.records import RecordStore
+from mednet_bench.benchmark.schema.plan import PlannedCell, TrainingConfig
+from mednet_bench.benchmark.schema.records import Record, RecordStore
 from mednet_bench.benchmark.training.augment import AugmentRule
 from mednet_bench.benchmark.training.device_data import as_stored
 from mednet_bench.core.errors import StoppedError, UserError
@@ -293,10 +293,47 @@ def test_weights_that_changed_since_they_were_made_are_refused_and_made_anew(
             bench.compute(score, [record])
         assert pending_cells(grid, store, ResumeRules()) == [first, score], name
         again, _ = bench.compute(first)
-        assert again.hashes == record.hashes and again.notes == record.notes, name
+        notes = tuple(note for note in again.notes if note != CACHED_WEIGHTS_NOTE)
+        assert again.hashes == record.hashes and notes == record.notes, name
         scored, _ = bench.compute(score, [again])
         assert scored.hashes.weights == f"sha256:{hashlib.sha256(file.read_bytes()).hexdigest()}"
         assert scored.hashes.weights == record.hashes.weights
+
+
+def test_a_machine_with_another_cache_computes_with_the_weights_of_the_run(
+    grid: ResolvedPlan, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, score = grid.plan.cells
+    record, _ = CellRunner(grid, "cpu").compute(first)
+    monkeypatch.setenv("MEDNET_BENCH_CACHE", str(tmp_path / "other"))
+    assert pending_cells_after(grid, record, tmp_path) == [score]
+    scored, _ = CellRunner(grid, "cpu").compute(score, [record])
+    assert scored.hashes.weights == record.hashes.weights
+    assert not (tmp_path / "other" / "mednet").exists()
+
+
+def test_other_weights_than_those_of_finished_cells_are_refused(
+    grid: ResolvedPlan, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, _ = grid.plan.cells
+    record, _ = CellRunner(grid, "cpu").compute(first)
+    other = msgspec.structs.replace(record.hashes, weights="sha256:0123")
+    assert pending_cells_after(grid, msgspec.structs.replace(record, hashes=other), tmp_path) == [
+        *grid.plan.cells
+    ]
+    file = grid.pretraining(first.cell).file
+    assert file is not None
+    file.unlink()
+    with pytest.raises(StoppedError, match="with which finished cells were computed: put that file back"):
+        CellRunner(grid, "cpu").compute(first)
+    assert not file.exists()
+
+
+def pending_cells_after(grid: ResolvedPlan, record: Record, folder: Path) -> list[PlannedCell]:
+    """Return the cells to compute once a record is written."""
+    store = RecordStore(folder / "run")
+    store.write(record, None)
+    return pending_cells(grid, store, ResumeRules())
 
 
 @pytest.mark.parametrize("lost", ["weights.safetensors", "weights.json"])

@@ -214,7 +214,7 @@ def need_of(task: Task, cache: Path, **facts: object) -> InitRequest:
         places=NOWHERE,
         path=None,
         budget="images=256",
-        cache=cache,
+        pretrained=cache,
     )
     return replace(need, **facts)
 
