@@ -12,8 +12,8 @@ import torch
 from torch import Tensor, distributed, nn
 from torch.nn.parallel import DistributedDataParallel
 
-PATIENCE = timedelta(hours=1)
-"""Timeout of a process that waits for the others, which may read their first shards from a slow disk."""
+PATIENCE = timedelta(minutes=10)
+"""Longest wait for the other processes, after which one counts as dead; their first shards take a while."""
 
 _Item = TypeVar("_Item")
 

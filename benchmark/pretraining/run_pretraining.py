@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -73,7 +74,9 @@ def run_pretraining(request: PretrainRequest) -> Path:
     with join_ranks(request.device) as ranks:
         if not ranks.first:
             return _run_on_ranks(request, ranks)
-        with claim_lock(request.out / ".lock") as mine:
+        # restarted by torchrun, perhaps on another machine: the claim of the killed process ends soon
+        restarted = os.environ.get("TORCHELASTIC_RESTART_COUNT", "0") != "0"
+        with claim_lock(request.out / ".lock", wait=restarted) as mine:
             if not mine:
                 raise UserError(
                     f"Another process is pretraining in {request.out}: wait, or choose another --out."

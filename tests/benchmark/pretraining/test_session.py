@@ -2,6 +2,7 @@
 
 import os
 import signal
+import subprocess
 import sys
 import time
 from pathlib import Path
@@ -77,6 +78,32 @@ def test_a_signal_to_the_group_leaves_a_checkpoint_and_the_same_command_goes_on(
         run(*arguments, "--steps", "5", "--lr", "0.01")
     with pytest.raises(UserError, match="started with --leave-out nothing and not bloodmnist"):
         run(*arguments, "--leave-out", "bloodmnist")
+
+
+@pytest.mark.slow
+def test_torchrun_restarts_a_killed_rank_and_the_weights_are_those_without_a_kill(
+    corpus: Path, tmp_path: Path
+) -> None:
+    def start_ranks(out: Path) -> subprocess.Popen[bytes]:
+        torchrun = ["torch.distributed.run", "--standalone", "--nproc-per-node", "2", "--max-restarts", "1"]
+        program = ["--no-python", sys.executable, "-c", "from mednet_bench.cli.main import main; main()"]
+        arguments = command(corpus, out, "--steps", "200", "--checkpoint-every", "20")
+        return subprocess.Popen([sys.executable, "-m", *torchrun, *program, *arguments])
+
+    with start_ranks(tmp_path / "whole") as ranks:
+        assert ranks.wait() == 0
+    with start_ranks(tmp_path / "killed") as ranks:
+        while not list(tmp_path.glob("killed/checkpoints/[!.]*")):
+            assert ranks.poll() is None
+            time.sleep(0.01)
+        children = Path(f"/proc/{ranks.pid}/task/{ranks.pid}/children").read_text().split()
+        killed = next(
+            int(pid) for pid in children if b"\0RANK=1\0" in Path(f"/proc/{pid}/environ").read_bytes()
+        )
+        os.kill(killed, signal.SIGKILL)
+        assert ranks.wait() == 0
+    whole, again = ((tmp_path / name / "weights.safetensors").read_bytes() for name in ("whole", "killed"))
+    assert whole == again
 
 
 def test_what_is_finished_is_not_made_again(

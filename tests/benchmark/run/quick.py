@@ -8,6 +8,7 @@ of cells that end their process; QUICK_MOVE: run directory to move away while it
 
 import os
 import re
+import select
 import time
 from pathlib import Path
 
@@ -18,6 +19,9 @@ from mednet_bench.benchmark.training.protocol import (
     EvalContext,
     ProtocolResult,
 )
+
+if "faketime" in os.environ.get("LD_PRELOAD", ""):  # its clock_nanosleep fails
+    time.sleep = lambda seconds: select.select([], [], [], seconds)  # type: ignore[assignment]
 
 
 class Quick:

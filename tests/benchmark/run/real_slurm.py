@@ -6,7 +6,7 @@ import signal
 import subprocess
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 PROGRAMS = ("munged", "slurmctld", "slurmd", "sbatch", "scontrol")
@@ -62,9 +62,9 @@ class Cluster:
                 command, env=os.environ | self.settings, stdout=log, stderr=log, start_new_session=True
             )
 
-    def start_node(self, name: str) -> None:
-        """Start the daemon of a node."""
-        self.start(name, "slurmd", "-D", "-N", name)
+    def start_node(self, name: str, prepare: str = "true") -> None:
+        """Start the daemon of a node, which has mounts of its own, after some lines of shell."""
+        self.start(name, "unshare", "--mount", "sh", "-c", f"{prepare}; exec slurmd -D -N {name}")
 
     def call(self, *command: str) -> str:
         """Return the output of a command of Slurm."""
@@ -85,8 +85,8 @@ class Cluster:
 
 
 @contextmanager
-def running_cluster(place: Path) -> Iterator[Cluster]:
-    """Start a Slurm for the block, in the folder `place`."""
+def running_cluster(place: Path, **prepare: str) -> Iterator[Cluster]:
+    """Start a Slurm for the block, in the folder `place`; `prepare` are lines of shell for each node."""
     cluster = Cluster(place)
     (place / "state").mkdir()
     (place / "munge.key").write_bytes(os.urandom(1024))
@@ -102,7 +102,7 @@ def running_cluster(place: Path) -> Iterator[Cluster]:
     try:
         cluster.start("slurmctld", "slurmctld", "-D")
         for node in NODES:
-            cluster.start_node(node)
+            cluster.start_node(node, prepare.get(node, "true"))
         while cluster.node_states() != dict.fromkeys(NODES, "idle"):
             time.sleep(0.5)
         yield cluster
@@ -111,3 +111,5 @@ def running_cluster(place: Path) -> Iterator[Cluster]:
         for daemon in reversed(cluster.daemons.values()):
             daemon.terminate()
             daemon.wait()
+            with suppress(ProcessLookupError):  # what it has mounted
+                os.killpg(daemon.pid, signal.SIGKILL)
