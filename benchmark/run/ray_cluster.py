@@ -15,14 +15,13 @@ import msgspec
 import torch
 
 from ...core.errors import StoppedError, UserError, one_line
-from ...core.files import cache_folder, write_bytes
+from ...core.files import write_bytes
 from ...core.interrupts import remember_interrupts
 from ...core.leases import lease_seconds
 from ...core.optional import import_extra
 from ..schema.records import RecordStore
 from ..schema.request import RunConfig
 from .executor import WorkerArgs, resolve_worker
-from .planner import ResolvedPlan
 from .scheduler import POLL_SECONDS, CellWatcher, compute_cells
 
 CONNECT_SECONDS = 5.0
@@ -120,22 +119,14 @@ def worker_resources(config: RunConfig, gpus: float) -> tuple[str, dict[str, Any
 
 
 @contextmanager
-def shared_paths(resolved: ResolvedPlan, run: str) -> Iterator[list[str]]:
-    """Write a new file into each folder that workers must share; yields the folder of work and these files.
-
-    The cache counts where the plan pretrains: another one would give other weights.
-    """
-    folders = [resolved.request.folder / "cluster"]
-    if any(planned.cell.step == "pretrain" for planned in resolved.plan.cells):
-        folders.append(cache_folder())
-    files = [folder.absolute() / f"{run}.ray" for folder in folders]
+def shared_paths(folder: Path, run: str) -> Iterator[list[str]]:
+    """Write a new file into the run directory, which workers must share; yields the working folder and it."""
+    file = folder.absolute() / "cluster" / f"{run}.ray"
     try:
-        for file in files:
-            write_bytes(file, b"Workers on Ray look for this file.\n")
-        yield [str(Path.cwd()), *map(str, files)]
+        write_bytes(file, b"Workers on Ray look for this file.\n")
+        yield [str(Path.cwd()), str(file)]
     finally:
-        for file in files:
-            file.unlink(missing_ok=True)
+        file.unlink(missing_ok=True)
 
 
 class RayWorker:
@@ -147,8 +138,8 @@ class RayWorker:
         for path in paths:
             if not Path(path).exists():
                 raise UserError(
-                    f"The Ray node {self.host} does not see {path}: share the run directory, the data and "
-                    "the cache under the same paths."
+                    f"The Ray node {self.host} does not see {path}: share the run directory and the data "
+                    "under the same paths."
                 )
         os.chdir(paths[0])
         decoded = msgspec.json.decode(args, type=WorkerArgs)

@@ -99,9 +99,9 @@ def execute_on_ray(
 ) -> None:
     """Let `jobs` workers compute the waiting cells on a cluster; arguments as for `local`."""
     request, keys = resolved.request, tuple(planned.key for planned in waiting)
-    progress, tokens = RunProgress(waiting, jobs, on_record=on_record), shared_paths(resolved, rules.run)
-    listing = RecordListing(RecordStore(request.folder).records)
-    with connect_to_ray(request.ray_address) as ray, tokens as paths, progress.show():
+    progress, folder = RunProgress(waiting, jobs, on_record=on_record), request.folder
+    listing, files = RecordListing(RecordStore(folder).records), shared_paths(folder, rules.run)
+    with connect_to_ray(request.ray_address) as ray, files as paths, progress.show():
         device, options = worker_resources(request, ray.cluster_resources().get("GPU", 0))
         args = WorkerArgs(request=request, device=device, rules=rules, keys=keys)
         start = ray.remote(RayWorker).options(**options).remote

@@ -88,7 +88,8 @@ def test_torchrun_restarts_a_killed_rank_and_the_weights_are_those_without_a_kil
         torchrun = ["torch.distributed.run", "--standalone", "--nproc-per-node", "2", "--max-restarts", "1"]
         program = ["--no-python", sys.executable, "-c", "from mednet_bench.cli.main import main; main()"]
         arguments = command(corpus, out, "--steps", "200", "--checkpoint-every", "20")
-        return subprocess.Popen([sys.executable, "-m", *torchrun, *program, *arguments])
+        settings = os.environ | {"TORCH_DISABLE_SHARE_RDZV_TCP_STORE": "1"}  # as in docs/build-a-mednet.md
+        return subprocess.Popen([sys.executable, "-m", *torchrun, *program, *arguments], env=settings)
 
     with start_ranks(tmp_path / "whole") as ranks:
         assert ranks.wait() == 0
