@@ -19,10 +19,10 @@ PYTEST_ARGS ?= -n 2 --dist loadfile
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help demo test test-all test-zoo test-cluster regress lint types docs package bench bench-all gpu clean
+.PHONY: help demo test test-all test-zoo test-cluster test-cluster-all regress lint types docs package bench bench-all gpu clean
 
 help: ## List the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' Makefile
 
 demo: ## Install into .venv and compare inits on generated images: leaderboard and HTML report
 	@sh .ci/setup.sh
@@ -44,13 +44,20 @@ test-zoo: ## Compare loaded checkpoints with the packages that publish them (ext
 	@echo 'pytest tests/zoo_references $(PYTEST_ARGS)'
 	@OMP_NUM_THREADS=1 "$(VENV)/bin/python" -m pytest tests/zoo_references $(PYTEST_ARGS)
 
-SLURM = slurmctld slurmd slurm-client munge
+CLUSTER_PACKAGES = slurmctld slurmd slurm-client munge bindfs faketime
+CLUSTER_TESTS = tests/benchmark/run/test_cluster.py
 
-test-cluster: ## Run 24 cells on Slurm and on Ray on this machine, with faults (Debian, as root; 15 minutes)
+test-cluster: ## Run 24 cells on Slurm and on Ray on this machine, with faults (Debian, as root; 10 minutes)
 	@sh .ci/setup.sh dev
 	@sh .ci/setup.sh ray
-	@command -v slurmctld >/dev/null || { apt-get update -qq; apt-get install -y -qq --no-install-recommends $(SLURM); }
-	@OMP_NUM_THREADS=1 "$(VENV)/bin/python" -m pytest tests/benchmark/run/test_cluster.py tests/benchmark/run/test_ray.py
+	@sh .ci/debian.sh $(CLUSTER_PACKAGES)
+	@OMP_NUM_THREADS=1 "$(VENV)/bin/python" -m pytest $(CLUSTER_TESTS) tests/benchmark/run/test_ray.py
+
+test-cluster-all: ## Repeat the kills of test-cluster on Slurm 20 times; prints a table
+	@sh .ci/setup.sh dev
+	@sh .ci/debian.sh $(CLUSTER_PACKAGES)
+	@echo '| repetition | records | computed twice | late, dropped | seconds |'
+	@MEDNET_BENCH_REPETITIONS=20 OMP_NUM_THREADS=1 "$(VENV)/bin/python" -m pytest -q -s $(CLUSTER_TESTS) -k killed_stopped
 
 regress: ## Compare scores on real MedMNIST sets with the stored baseline (if the data are available)
 	@sh .ci/setup.sh

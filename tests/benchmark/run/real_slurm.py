@@ -11,6 +11,7 @@ from pathlib import Path
 
 PROGRAMS = ("munged", "slurmctld", "slurmd", "sbatch", "scontrol")
 NODES = ("n1", "n2")
+START_SECONDS = 120.0
 CONFIGURATION = """
 ClusterName=test
 SlurmctldHost={host}(127.0.0.1)
@@ -39,8 +40,10 @@ PartitionName=main Nodes=ALL Default=YES MaxTime=INFINITE State=UP
 
 
 def is_installed() -> bool:
-    """Whether this process may start a Slurm."""
-    return os.geteuid() == 0 and all(shutil.which(name) for name in PROGRAMS)
+    """Whether this process may start a Slurm, whose nodes have mounts of their own."""
+    if os.geteuid() or not all(map(shutil.which, PROGRAMS)):
+        return False
+    return subprocess.run(["unshare", "--mount", "true"], capture_output=True).returncode == 0
 
 
 class Cluster:
@@ -103,7 +106,10 @@ def running_cluster(place: Path, **prepare: str) -> Iterator[Cluster]:
         cluster.start("slurmctld", "slurmctld", "-D")
         for node in NODES:
             cluster.start_node(node, prepare.get(node, "true"))
-        while cluster.node_states() != dict.fromkeys(NODES, "idle"):
+        ends = time.monotonic() + START_SECONDS
+        while (states := cluster.node_states()) != dict.fromkeys(NODES, "idle"):
+            logs = {path.name: path.read_text()[-500:] for path in place.glob("*.log")}
+            assert time.monotonic() < ends, f"the nodes do not start: {states}, {logs}"
             time.sleep(0.5)
         yield cluster
     finally:

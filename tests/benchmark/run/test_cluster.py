@@ -129,7 +129,10 @@ def test_workers_go_on_when_the_driver_is_killed_and_the_same_command_completes(
     check_equal(out, alone)
 
 
-@pytest.mark.skipif(not all(map(shutil.which, ("bindfs", "faketime"))), reason="needs bindfs and faketime")
+@pytest.mark.skipif(
+    not (all(map(shutil.which, ("bindfs", "faketime"))) and Path("/dev/fuse").exists()),
+    reason="needs bindfs and faketime: make test-cluster",
+)
 def test_nodes_with_mounts_of_their_own_and_clocks_15_minutes_apart_compute_no_cell_twice(
     mednet_bench: CommandLine, alone: dict[str, Record], tmp_path: Path
 ):
