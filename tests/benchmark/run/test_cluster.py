@@ -1,6 +1,7 @@
 """A real Slurm of two nodes on this machine: `make test-cluster` installs it and runs this."""
 
 import os
+import re
 import shutil
 import signal
 import time
@@ -168,6 +169,32 @@ def test_the_other_node_computes_what_one_with_a_full_disk_cannot(mednet_bench: 
     check_equal(out, {record.key: record for record in planned_records(tmp_path / "alone")}, 21)
     logs = [path.read_text() for path in (out / "logs").glob("slurm-*.txt")]
     assert any("Disk full while writing" in log for log in logs)
+
+
+@pytest.mark.skipif(
+    not Path(os.environ.get("MEDNET_BENCH_DATA", "/nonexistent"), "pneumoniamnist.npz").exists(),
+    reason="needs MEDNET_BENCH_DATA with MedMNIST",
+)
+def test_the_commands_of_the_documentation_work_in_their_order(
+    mednet_bench: CommandLine, cluster: Cluster, tmp_path: Path
+):
+    page = (Path(__file__).parents[3] / "docs" / "cluster.md").read_text()
+    text = "\n".join(re.findall(r"```sh\n(.*?)```", page.partition("\n## Other")[0], re.DOTALL))
+    text = text.replace("/shared/", f"{tmp_path}/").replace("partition=gpu,gres=gpu:1", "cpus-per-task=1")
+    commands = [line.split()[1:] for line in text.splitlines() if line.startswith("mednet-bench ")]
+    names = [command[0] for command in commands]
+    assert names == ["doctor", "download", "plan", "run", "status", "report"], "the page has changed"
+    settings = {**cluster.settings, "MEDNET_BENCH_DATA": os.environ["MEDNET_BENCH_DATA"]}
+    small = ["--inits", "scratch", "--protocols", "linear,knn", "--fractions", "0.1", "--seeds", "0"]
+    small += ["--size", "28", "--input-size", "32"]
+    out = tmp_path / "runs" / "first"
+    for command in commands:
+        ended = mednet_bench(*command, *(small if command[0] in ("plan", "run") else ()), **settings)
+        # a folder of this test is on a disk of this machine, which `doctor` does not let many nodes share
+        assert ended.returncode in ((0, 3) if command[0] == "doctor" else (0,)), ended.stderr
+        if command[0] == "run":
+            wait_until(lambda: run_status(out).is_done)
+    assert run_status(out).ok == 4 and (out / "report" / "report.html").exists()
 
 
 def node_of(pid: int, name: str = "") -> bool:
