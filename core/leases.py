@@ -1,6 +1,8 @@
 """Leases: files that name their owner and end when it no longer renews them; file locks are not needed.
 
-Only the file server's clock counts: the time of a lease is compared with that of a file written beside it.
+The time of a lease is compared with that of a file written beside it, so that the file server's clock counts.
+Where the server takes times from its clients, as Lustre does, no clock suffices: a process takes a lease over
+only after it has seen no renewal for some beats.
 """
 
 import os
@@ -24,18 +26,22 @@ from .progress import say_meanwhile
 
 LEASE_VARIABLE = "MEDNET_BENCH_LEASE"
 DEFAULT_SECONDS = 90.0
-BEATS = 6
-"""Renewals in the time of a lease."""
+BEATS, SILENT_BEATS = 6, 2
+"""Renewals in the time of a lease, and how many a process must miss itself before it takes a lease over."""
 LONGEST_WAIT = 5.0
 """Most seconds between two looks at a lease that another process holds."""
 LEFTOVER_SECONDS = 3600.0
 """Age of a temporary file of another machine at which its writer is taken for dead."""
 LARGEST = 4096
 """Most bytes of a lease."""
+READ_WAITS = (0.1, 1.0)
+"""Seconds before a lease that could not be read is read again."""
 NEW_FILE = os.O_CREAT | os.O_EXCL | os.O_WRONLY
 _LEFTOVER = re.compile(r"\..+\.[0-9a-f]{32}\.tmp")
 _offsets: dict[Path, float] = {}
 """Folder -> seconds by which its file server's clock is ahead of this process's monotonic one."""
+_renewals: dict[Path, tuple[float, float]] = {}
+"""Lease of another process -> time of its last renewal, and since when this process has seen no other."""
 
 
 def lease_seconds() -> float:
@@ -110,8 +116,8 @@ def new_owner() -> LeaseOwner:
 class Lease:
     """A lease that this process holds; a thread renews it until `release`."""
 
-    def __init__(self, path: Path, owner: LeaseOwner, file: int) -> None:
-        self.path, self.owner, self._file = path, owner, file
+    def __init__(self, path: Path, owner: LeaseOwner, file: int, beat: float) -> None:
+        self.path, self.owner, self._file, self._beat = path, owner, file, beat
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._renew, daemon=True)
         self._thread.start()
@@ -119,7 +125,7 @@ class Lease:
     def _renew(self) -> None:
         # through the open file, so that the lease of another process at this path is never renewed
         renewed: int | Path = self._file if os.utime in os.supports_fd else self.path
-        while not self._ended.wait(beat_seconds()):
+        while not self._ended.wait(self._beat):
             with suppress(OSError):  # taken over and removed, see `is_mine`
                 os.utime(renewed)  # no times: the file server sets its own
 
@@ -132,22 +138,25 @@ class Lease:
         """Stop renewing the lease; remove it if it is still this process's."""
         self._ended.set()
         self._thread.join()
-        os.close(self._file)
         with suppress(OSError):  # the folder may be gone
+            os.close(self._file)
+        with suppress(OSError):
             if self.is_mine():
                 self.path.unlink()
 
 
 @contextmanager
-def claim_lock(path: Path, wait: bool = False) -> Iterator[Lease | None]:
+def claim_lock(path: Path, wait: bool = False, watch: bool = False) -> Iterator[Lease | None]:
     """Hold the lease `path` for the block; yields None where another process holds it.
 
-    A lease whose owner has ended, on this machine, or has not renewed it for `lease_seconds`, is taken over.
-    An owner that was stopped for so long must ask `Lease.is_mine` before it writes.
+    A lease whose owner has ended, on this machine, is taken over; another one if it was not renewed for
+    `lease_seconds`, of which this process has watched some. An owner that was stopped for so long must ask
+    `Lease.is_mine` before it writes.
 
     Args:
         path: of the lease's file, which is removed at the end.
         wait: wait for the lease instead of yielding None; the progress display says for which process.
+        watch: wait only while the lease seems to have ended.
 
     Raises:
         UnwritableError: the folder is not writable.
@@ -158,10 +167,10 @@ def claim_lock(path: Path, wait: bool = False) -> Iterator[Lease | None]:
         with explain_write_errors(path):
             with defer_interrupts():  # until the lease is known below, to be removed
                 lease = _acquire(path)
-            if lease is None and wait:
+            if lease is None and (wait or watch):
                 with say_meanwhile(f"waiting for {lock_owner(path)}, which holds {path}"):
                     started = time.monotonic()
-                    while lease is None:
+                    while lease is None and (wait or _seems_ended(path)):
                         time.sleep(growing_wait(time.monotonic() - started, 0.05))
                         with defer_interrupts():
                             lease = _acquire(path)
@@ -188,7 +197,7 @@ def _acquire(path: Path) -> Lease | None:
 
 def _create(path: Path) -> Lease | None:
     """Create a lease; None where one exists."""
-    owner = new_owner()
+    owner, beat = new_owner(), beat_seconds()
     try:
         file = os.open(path, NEW_FILE, 0o666)
     except FileExistsError:
@@ -202,26 +211,36 @@ def _create(path: Path) -> Lease | None:
         os.close(file)
         path.unlink(missing_ok=True)
         raise
-    return Lease(path, owner, file)
+    return Lease(path, owner, file, beat)
 
 
 def read_lease(path: Path) -> tuple[LeaseOwner, float] | None:
     """Return the owner of a lease and the file server's time of its last renewal; None without one."""
-    try:
-        file = os.open(path, os.O_RDONLY)  # opened anew: a client may remember times for a minute
-    except OSError:
+    found = None
+    for seconds in (0.0, *READ_WAITS):
+        time.sleep(seconds)
+        with suppress(OSError):  # the file server is busy
+            try:
+                found = _read(path)
+                break
+            except FileNotFoundError:
+                return None
+    if found is None:
         return None
-    try:
-        state, content = os.fstat(file), os.read(file, LARGEST)
-    except OSError:  # removed by another machine
-        return None
-    finally:
-        os.close(file)
+    state, content = found
     try:
         owner = msgspec.json.decode(content, type=LeaseOwner)
     except msgspec.DecodeError:  # being written, cut off, or of an older version
         owner = LeaseOwner(token=f"{state.st_ino}-{state.st_mtime_ns}")
     return owner, state.st_mtime
+
+
+def _read(path: Path) -> tuple[os.stat_result, bytes]:
+    file = os.open(path, os.O_RDONLY)  # opened anew: a client may remember times for a minute
+    try:
+        return os.fstat(file), os.read(file, LARGEST)
+    finally:
+        os.close(file)
 
 
 def _remove_ended(path: Path) -> bool:
@@ -230,7 +249,7 @@ def _remove_ended(path: Path) -> bool:
     For each lease only one process may do so, the one that creates the marker with its token.
     """
     found = read_lease(path)
-    if found is None or not (found[0].has_ended or _is_overdue(path.parent, found[1])):
+    if found is None or not (found[0].has_ended or _is_silent(path, found[1])):
         return found is None
     token = found[0].token
     marker = path.with_name(f"{path.name}.{token}.ended")
@@ -238,7 +257,7 @@ def _remove_ended(path: Path) -> bool:
         os.close(os.open(marker, NEW_FILE, 0o666))
     except FileExistsError:
         left = read_lease(marker)
-        if left and _is_overdue(path.parent, left[1]):  # its maker was killed before the next lines
+        if left and _is_silent(marker, left[1]):  # its maker was killed before the next lines
             marker.unlink(missing_ok=True)
         return False
     try:
@@ -249,6 +268,20 @@ def _remove_ended(path: Path) -> bool:
         return ended
     finally:
         marker.unlink(missing_ok=True)
+
+
+def _is_silent(path: Path, renewed: float) -> bool:
+    """Whether a lease has ended, as far as this process has watched it since its last renewal."""
+    if path not in _renewals or _renewals[path][0] != renewed:
+        _renewals[path] = renewed, time.monotonic()
+    watched = time.monotonic() - _renewals[path][1]
+    overdue = watched >= SILENT_BEATS * beat_seconds() and _is_overdue(path.parent, renewed)
+    return overdue or watched > lease_seconds()
+
+
+def _seems_ended(path: Path) -> bool:
+    found = read_lease(path)
+    return found is None or _is_overdue(path.parent, found[1])
 
 
 def _is_overdue(folder: Path, renewed: float, seconds: float = 0.0) -> bool:

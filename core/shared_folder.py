@@ -17,7 +17,7 @@ from .errors import UserError
 from .files import explain_write_errors, place_first, temporary_path, write_bytes
 from .leases import NEW_FILE, growing_wait, lease_seconds, server_time
 
-RACES, ROUNDS = 200, 20
+RACES, EXCHANGES = 200, 20
 """Files that both processes try to create, and messages between them."""
 LEAST_FREE_GB = 0.1
 ANSWER_SECONDS = 120.0
@@ -76,7 +76,7 @@ def _probe_with_partner(folder: Path, place: Path) -> FolderFacts:
     try:
         _wait_for(place / "ready")
         races = [_race(place, name, "first") for name in RACERS]
-        delays = [_exchange(place, number) for number in range(ROUNDS)]
+        delays = [_exchange(place, number) for number in range(EXCHANGES)]
     finally:
         partner.kill()
         partner.wait()
@@ -179,7 +179,7 @@ def answer(place: Path) -> None:
     write_bytes(place / "ready", b"")
     for name in RACERS:
         _race(place, name, "second")
-    for number in range(ROUNDS):
+    for number in range(EXCHANGES):
         _wait_for(place / f"question-{number}")
         write_bytes(place / f"answer-{number}", b"")
 

@@ -53,7 +53,7 @@ def build_corpus(
                 f"{source.facts.variant}, or correct its card."
             )
     writable_folder(folder)
-    with claim_lock(folder / ".lock") as ours:
+    with claim_lock(folder / ".lock", watch=True) as ours:
         if not ours:
             raise UserError(
                 f"Another process builds {folder} just now: wait for it, or choose another folder."

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import msgspec
 
-from ...core.files import cache_folder, explain_write_errors, sha256_file, temporary_path
+from ...core.files import cache_folder, explain_write_errors, sha256_file, write_atomic
 from ..schema.records import ValidationPoint
 
 
@@ -94,12 +94,9 @@ def copy_from_cache(weights: Path) -> None:
     for source, new in ((cached, weights), (facts_path(cached), facts_path(weights))):
         with explain_write_errors(new):
             new.parent.mkdir(parents=True, exist_ok=True)
-            temporary = temporary_path(new)
-            try:
-                try:
-                    os.link(source, temporary)
-                except OSError:  # another file system, or one without hard links
-                    shutil.copyfile(source, temporary)
-                temporary.replace(new)
-            finally:
-                temporary.unlink(missing_ok=True)
+            new.unlink(missing_ok=True)  # damaged
+        try:
+            os.link(source, new)
+        except OSError:  # another file system, or one without hard links
+            with source.open("rb") as file:
+                write_atomic(new, lambda target, file=file: shutil.copyfileobj(file, target))

@@ -76,7 +76,7 @@ def run_pretraining(request: PretrainRequest) -> Path:
             return _run_on_ranks(request, ranks)
         # restarted by torchrun, perhaps on another machine: the claim of the killed process ends soon
         restarted = os.environ.get("TORCHELASTIC_RESTART_COUNT", "0") != "0"
-        with claim_lock(request.out / ".lock", wait=restarted) as mine:
+        with claim_lock(request.out / ".lock", wait=restarted, watch=True) as mine:
             if not mine:
                 raise UserError(
                     f"Another process is pretraining in {request.out}: wait, or choose another --out."

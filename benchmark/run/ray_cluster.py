@@ -25,7 +25,7 @@ from .executor import WorkerArgs, resolve_worker
 from .scheduler import POLL_SECONDS, CellWatcher, compute_cells
 
 CONNECT_SECONDS = 5.0
-SETTINGS = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_NUM_REDIS_GET_RETRIES": "3"}
+RAY_SETTINGS = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_NUM_REDIS_GET_RETRIES": "3"}
 """Of Ray in this process: no statistics to its makers; seconds until it gives up connecting."""
 PASSED_ON = ("MEDNET_BENCH_", "GOMP_", "KMP_")
 """Beginnings of the environment variables that workers get."""
@@ -41,7 +41,7 @@ def connect_to_ray(address: str) -> Iterator[Any]:
     Raises:
         UserError: ray is not installed, no cluster answers, or it refuses this process.
     """
-    os.environ.update({name: os.environ.get(name, value) for name, value in SETTINGS.items()})
+    os.environ.update({name: os.environ.get(name, value) for name, value in RAY_SETTINGS.items()})
     ray = import_extra("ray", "ray", "--executor ray")
     address = address or os.environ.get("RAY_ADDRESS") or "auto"
     handler = signal.getsignal(signal.SIGTERM)

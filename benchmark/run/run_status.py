@@ -1,5 +1,7 @@
 """`status`: what is done of a run, by its records, and which processes compute cells now, by their leases."""
 
+import time
+from contextlib import suppress
 from pathlib import Path
 
 import msgspec
@@ -61,7 +63,9 @@ def run_status(folder: Path) -> RunStatus:
 def _running_cells(store: RecordStore) -> list[RunningCell]:
     paths = sorted(store.lock("a").parent.glob("*.lock"))
     found = [(path.stem, lease) for path in paths if (lease := read_lease(path))]
-    now = server_time(store.folder) if found else 0.0
+    now = time.time()
+    with suppress(OSError):  # of another user's run
+        now = server_time(store.folder) if found else now
     return [
         RunningCell(key=key, owner=str(owner), renewed_seconds=max(0.0, now - renewed))
         for key, (owner, renewed) in found

@@ -251,7 +251,7 @@ def _wait_for_change(store: RecordStore, before: tuple[int, int], idle: float) -
 def _is_recorded(session: _Session, planned: PlannedCell) -> bool:
     """Whether the present record of a cell was written in this run, by another process."""
     key, on_record = planned.key, session.watcher.on_record
-    if key in session.first_listed:
+    if key in session.first_listed or key in session.rules.earlier:
         return False
     if on_record:
         record = session.store.read(key)

@@ -31,8 +31,8 @@ def read_jobs(folder: Path) -> list[SubmittedJob]:
         return []
 
 
-def call_scheduler(*command: str) -> str:
-    """Return the output of a command of Slurm; `UserError` where it is missing or refuses."""
+def call_scheduler(*command: str, cure: str) -> str:
+    """Return the output of a command of Slurm; `UserError` with the cure where it is missing or refuses."""
     try:
         return subprocess.run(command, check=True, capture_output=True, text=True).stdout
     except FileNotFoundError as error:
@@ -41,4 +41,14 @@ def call_scheduler(*command: str) -> str:
         ) from error
     except subprocess.CalledProcessError as error:
         reason = " ".join(error.stderr.split()) or f"exit code {error.returncode}"
-        raise UserError(f"{command[0]} refused ({reason.rstrip('.')}): change --slurm.") from error
+        raise UserError(f"{command[0]} refused ({reason.rstrip('.')}): {cure}.") from error
+
+
+def is_queued(job: str) -> bool:
+    """Whether a job waits or runs; True where the scheduler does not answer."""
+    command = ["squeue", "--noheader", "--format=%i", f"--jobs={job}"]
+    try:
+        ended = subprocess.run(command, capture_output=True, text=True)
+    except OSError:
+        return True
+    return bool(ended.stdout.strip()) or (ended.returncode != 0 and "Invalid job id" not in ended.stderr)

@@ -25,6 +25,12 @@ def leave_lease(path: Path, age: float, **changes: object) -> None:
     os.utime(path, (at := path.stat().st_mtime - age, at))
 
 
+@pytest.fixture
+def unwatched(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Take a lease over by the clock of the file server alone, at the first look."""
+    monkeypatch.setattr(leases, "SILENT_BEATS", 0)
+
+
 def test_a_lease_names_its_owner_is_held_once_and_is_removed(tmp_path: Path) -> None:
     path = tmp_path / "a.lock"
     with claim_lock(path) as lease, claim_lock(path) as second:
@@ -43,6 +49,7 @@ def test_a_lease_is_renewed_while_its_owner_computes(tmp_path: Path, monkeypatch
         assert lease and lease.is_mine()
 
 
+@pytest.mark.usefixtures("unwatched")
 @pytest.mark.parametrize("skew", [-900.0, 900.0])
 def test_the_clock_of_a_client_plays_no_part(
     skew: float, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -56,6 +63,7 @@ def test_the_clock_of_a_client_plays_no_part(
         assert alive is None and dead
 
 
+@pytest.mark.usefixtures("unwatched")
 @pytest.mark.parametrize("ahead", [-900.0, 900.0])
 def test_the_clock_of_the_file_server_decides(
     ahead: float, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -85,6 +93,7 @@ def test_a_process_of_this_machine_that_has_ended_is_known_at_once(tmp_path: Pat
             assert bool(lease) == free, changes
 
 
+@pytest.mark.usefixtures("unwatched")
 def test_of_many_that_take_over_a_lease_one_succeeds(tmp_path: Path) -> None:
     found, paths = Counter[str](), [tmp_path / f"{number}.lock" for number in range(50)]
     barrier = threading.Barrier(4)
@@ -113,19 +122,76 @@ def test_a_process_that_was_about_to_take_over_leaves_the_lease_of_a_faster_one(
 ) -> None:
     path = tmp_path / "a.lock"
     leave_lease(path, 100)
-    overdue, faster = leases._is_overdue, []
+    silent, faster = leases._is_silent, []
+    monkeypatch.setattr(leases, "SILENT_BEATS", 0)
 
-    def overtake(folder: Path, renewed: float, seconds: float = 0.0) -> bool:
-        monkeypatch.setattr(leases, "_is_overdue", overdue)
+    def overtake(lease: Path, renewed: float) -> bool:
+        monkeypatch.setattr(leases, "_is_silent", silent)
         faster.append(leases._acquire(path))
         return True
 
-    monkeypatch.setattr(leases, "_is_overdue", overtake)
+    monkeypatch.setattr(leases, "_is_silent", overtake)
     with claim_lock(path) as lease:
         assert lease is None and faster[0].is_mine()
     faster[0].release()
 
 
+def test_a_lease_that_is_renewed_stays_where_clients_set_its_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, now = tmp_path / "a.lock", [0.0]
+    monkeypatch.setattr(time, "monotonic", lambda: now[0])
+    monkeypatch.setattr(leases, "server_time", lambda folder: now[0] + 1e6)  # far ahead of the lease's owner
+    monkeypatch.setattr(leases, "_offsets", {})
+    leave_lease(path, 0)
+    for now[0] in range(0, 300, 15):
+        os.utime(path, (now[0], now[0]))
+        with claim_lock(path) as lease:
+            assert lease is None, "its owner is alive"
+    for now[0], free in ((314, False), (315, True)):
+        with claim_lock(path) as lease:
+            assert bool(lease) == free
+
+
+def test_a_lease_whose_time_is_ahead_ends_as_well(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path, now = tmp_path / "a.lock", [0.0]
+    monkeypatch.setattr(time, "monotonic", lambda: now[0])
+    leave_lease(path, -1e6)
+    for now[0], free in ((0, False), (90, False), (91, True)):
+        with claim_lock(path) as lease:
+            assert bool(lease) == free
+
+
+def test_a_lease_that_seems_to_have_ended_is_watched_if_asked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(leases.LEASE_VARIABLE, "0.6")
+    for name, age in (("alive", 0), ("dead", 100)):
+        leave_lease(tmp_path / name, age)
+    with claim_lock(tmp_path / "dead") as lease:
+        assert lease is None
+    with claim_lock(tmp_path / "dead", watch=True) as lease:
+        assert lease
+    monkeypatch.setenv(leases.LEASE_VARIABLE, "90")
+    with claim_lock(tmp_path / "alive", watch=True) as lease:
+        assert lease is None
+
+
+def test_a_lease_that_cannot_be_read_for_a_moment_is_still_mine(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read, failing = leases._read, []
+
+    def read_badly(path: Path) -> object:
+        return fail_with(errno.EIO)() if failing and failing.pop() else read(path)
+
+    monkeypatch.setattr(leases, "_read", read_badly)
+    with claim_lock(tmp_path / "a.lock") as lease:
+        failing.append(True)
+        assert lease and lease.is_mine() and not failing
+
+
+@pytest.mark.usefixtures("unwatched")
 @pytest.mark.parametrize("left", ["", "{}", "of an older version"])
 def test_what_is_no_lease_ends_by_its_age(left: str, tmp_path: Path) -> None:
     path = tmp_path / "a.lock"
@@ -137,6 +203,7 @@ def test_what_is_no_lease_ends_by_its_age(left: str, tmp_path: Path) -> None:
         assert lease
 
 
+@pytest.mark.usefixtures("unwatched")
 def test_a_marker_of_a_process_that_was_killed_while_it_took_over_ends_too(tmp_path: Path) -> None:
     path = tmp_path / "a.lock"
     leave_lease(path, 100, token="t")

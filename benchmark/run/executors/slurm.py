@@ -7,7 +7,6 @@ is done is read from records, never from the scheduler's accounting.
 import os
 import re
 import shlex
-import subprocess
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -27,15 +26,14 @@ from .. import worker
 from ..executor import EXECUTORS, Executor, WorkerArgs, note_records
 from ..planner import ResolvedPlan
 from ..progress import RunProgress
-from ..scheduler import RecordListing, ResumeRules
-from ..submitted_jobs import SubmittedJob, call_scheduler, jobs_path, read_jobs
+from ..scheduler import POLL_SECONDS, RecordListing, ResumeRules
+from ..submitted_jobs import SubmittedJob, call_scheduler, is_queued, jobs_path, read_jobs
 
 OWN_OPTIONS = ("array", "chdir", "output", "error", "wrap", "parsable")
 """Options of sbatch that the script sets."""
-POLL_SECONDS = 1.0
 QUEUE_SECONDS = 60.0
 """How often the scheduler is asked whether any worker is left."""
-HEADER = """#!/bin/bash
+SCRIPT_HEADER = """#!/bin/bash
 # Workers of `mednet-bench run`: each takes cells of one run directory until none is left, or no time.
 # For another scheduler, start the lines below the last #SBATCH in any number of jobs: they share the cells.
 """
@@ -49,17 +47,18 @@ def submit(resolved: ResolvedPlan, waiting: list[PlannedCell], rules: ResumeRule
     """
     request, folder = resolved.request, resolved.request.folder.resolve()
     count = min(request.workers, len(waiting))
-    script = write_script(folder, request.slurm, count)
+    arguments = folder / "cluster" / f"worker-{rules.run}.json"  # an earlier job may still read its own
+    script = write_script(folder, request.slurm, count, arguments)
     args = WorkerArgs(
         request=request, device=request.device, rules=rules, keys=tuple(each.key for each in waiting)
     )
-    write_bytes(folder / "cluster" / "worker.json", msgspec.json.encode(args))
+    write_bytes(arguments, msgspec.json.encode(args))
     path = folder / "cluster" / "job.sh"
     (folder / "logs").mkdir(exist_ok=True)  # Slurm starts no job without it
     write_bytes(path, script.encode())
     if print_only:
         return script
-    job = call_scheduler("sbatch", "--parsable", str(path)).strip().partition(";")[0]
+    job = call_scheduler("sbatch", "--parsable", str(path), cure="change --slurm").strip().partition(";")[0]
     jobs = [*read_jobs(folder), SubmittedJob(id=job, workers=count, submitted=utc_now())]
     write_json(jobs_path(folder), jobs)
     return (
@@ -68,13 +67,14 @@ def submit(resolved: ResolvedPlan, waiting: list[PlannedCell], rules: ResumeRule
     )
 
 
-def write_script(folder: Path, options: Sequence[str], workers: int) -> str:
+def write_script(folder: Path, options: Sequence[str], workers: int, arguments: Path) -> str:
     """Return the script of a job array of workers.
 
     Args:
         folder: run directory, absolute.
         options: of sbatch, like "partition=gpu" or "exclusive"; they override those of the script.
         workers: number of jobs in the array.
+        arguments: file with the arguments of the workers.
 
     Raises:
         UserError: an option is none of sbatch, or is set by the script.
@@ -91,9 +91,10 @@ def write_script(folder: Path, options: Sequence[str], workers: int) -> str:
     settings = {"OMP_NUM_THREADS": f"{threads}", "PYTHONSAFEPATH": "1"}
     settings |= {name: value for name, value in os.environ.items() if name.startswith("MEDNET_BENCH_")}
     lines += [f"export {name}={shlex.quote(value)}" for name, value in sorted(settings.items())]
-    command = [sys.executable, "-m", worker.__name__, str(folder / "cluster" / "worker.json")]
+    lines.append(f"cd {shlex.quote(str(Path.cwd()))}")  # paths of the command may be relative
+    command = [sys.executable, "-m", worker.__name__, str(arguments)]
     time_limit = [given["time"]] if "time" in given else []
-    return "\n".join([HEADER.rstrip(), *lines, f"exec {shlex.join([*command, *time_limit])}", ""])
+    return "\n".join([SCRIPT_HEADER.rstrip(), *lines, f"exec {shlex.join([*command, *time_limit])}", ""])
 
 
 def _parse_option(text: str) -> tuple[str, str]:
@@ -138,17 +139,7 @@ def execute_on_slurm(
                     f"All workers of job {job} ended before all was done (see {logs}); run the same command "
                     "again."
                 )
-            time.sleep(growing_wait(now - changed, POLL_SECONDS))
-
-
-def is_queued(job: str) -> bool:
-    """Whether a job waits or runs; True where the scheduler does not answer."""
-    command = ["squeue", "--noheader", "--format=%i", f"--jobs={job}"]
-    try:
-        ended = subprocess.run(command, capture_output=True, text=True)
-    except OSError:
-        return True
-    return bool(ended.stdout.strip()) or (ended.returncode != 0 and "Invalid job id" not in ended.stderr)
+            time.sleep(growing_wait(now - changed, 2 * POLL_SECONDS))
 
 
 EXECUTORS.add("slurm", Executor(execute_on_slurm, ("workers", "slurm"), submit, elsewhere=True))

@@ -48,8 +48,12 @@ def cancel_command(values: ParsedValues) -> int:
     jobs = run.submitted_jobs.read_jobs(values["run"])
     if not jobs:
         raise UserError(f"{values['run']} has no jobs on a cluster: stop a run on this machine by Ctrl-C.")
-    run.submitted_jobs.call_scheduler("scancel", *(job.id for job in jobs))
-    say(f"Canceled {', '.join(job.id for job in jobs)}; the same `run` command resumes.")
+    queued = [job.id for job in jobs if run.submitted_jobs.is_queued(job.id)]
+    if queued:
+        run.submitted_jobs.call_scheduler("scancel", *queued, cure="see `squeue`")
+        say(f"Canceled {', '.join(queued)}; the same `run` command resumes.")
+    else:
+        say("None of its jobs waits or runs any more.")
     return 0
 
 

@@ -55,6 +55,7 @@ def test_the_cell_of_a_process_that_was_killed_is_computed_at_once(tmp_path: Pat
     assert len(computed(tmp_path)) == 2 and RecordStore(tmp_path).read("00000")
 
 
+@pytest.mark.slow
 def test_a_process_that_was_stopped_beyond_its_lease_writes_no_record(tmp_path: Path) -> None:
     store = RecordStore(tmp_path)
     with worker(tmp_path, 1, 2, score=0.1, lease="1") as stopped:

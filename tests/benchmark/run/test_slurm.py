@@ -41,11 +41,11 @@ def test_the_script_is_readable_and_options_override_those_of_the_program(
 ) -> None:
     monkeypatch.setenv("MEDNET_BENCH_DATA", "/data/of us")
     options = ["partition=gpu", "gres=gpu:1", "--time=02:00:00", "exclusive", "cpus-per-task=8"]
-    lines = slurm.write_script(tmp_path, options, 32).splitlines()
+    lines = slurm.write_script(tmp_path, options, 32, tmp_path / "worker.json").splitlines()
     assert lines[0] == "#!/bin/bash"
     for line in ("array=0-31", "partition=gpu", "gres=gpu:1", "exclusive", "cpus-per-task=8", "requeue"):
         assert f"#SBATCH --{line}" in lines
-    assert "export MEDNET_BENCH_DATA='/data/of us'" in lines
+    assert "export MEDNET_BENCH_DATA='/data/of us'" in lines and f"cd {Path.cwd()}" in lines
     assert lines[-1].startswith("exec ") and lines[-1].endswith("worker.json 02:00:00")
     assert sum(line.startswith("#SBATCH --cpus-per-task") for line in lines) == 1
 
@@ -60,7 +60,7 @@ def test_the_script_is_readable_and_options_override_those_of_the_program(
 )
 def test_wrong_options_of_sbatch_are_one_sentence(option: str, words: str, tmp_path: Path) -> None:
     with pytest.raises(UserError, match=words):
-        slurm.write_script(tmp_path, [option], 1)
+        slurm.write_script(tmp_path, [option], 1, tmp_path / "worker.json")
 
 
 @pytest.mark.parametrize(
@@ -119,6 +119,7 @@ def test_a_job_is_queued_again_only_if_it_has_computed_cells(monkeypatch: pytest
     assert calls == [["scontrol", "requeue", "12"]]
 
 
+@pytest.mark.slow
 def test_print_shows_the_script_and_starts_nothing(
     mednet_bench: CommandLine, cluster: Settings, tmp_path: Path
 ):
