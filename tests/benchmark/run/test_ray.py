@@ -89,6 +89,7 @@ def test_a_node_that_lacks_a_path_is_named(tmp_path: Path) -> None:
         RayWorker().answer(b"", [str(tmp_path), f"{tmp_path}/a.ray"])
 
 
+@pytest.mark.slow
 def test_without_ray_the_extra_is_named_and_print_and_wait_are_for_slurm(mednet_bench: CommandLine) -> None:
     ended = mednet_bench(*QUICK, "--seeds", "0", *ON_RAY, prepare=block_ray)
     assert ended.returncode == 2
