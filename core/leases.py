@@ -218,7 +218,8 @@ def read_lease(path: Path) -> tuple[LeaseOwner, float] | None:
     """Return the owner of a lease and the file server's time of its last renewal; None without one."""
     found = None
     for seconds in (0.0, *READ_WAITS):
-        time.sleep(seconds)
+        if seconds:
+            time.sleep(seconds)
         with suppress(OSError):  # the file server is busy
             try:
                 found = _read(path)
