@@ -144,11 +144,12 @@ def test_a_run_that_is_killed_while_it_makes_a_mednet_makes_it_in_the_next_run(
     assert len(made) == 1
     assert steps["score"].hashes.weights == steps["pretrain"].hashes.weights
 
-    # the cache is only a cache: after it is cleared the weights are trained again, and the run completes
-    shutil.rmtree(cache)
-    mednet_bench.succeed(*command, "--fractions", "0.5", MEDNET_BENCH_CACHE=str(cache))
-    assert {record.status for record in planned_records_of(tmp_path / "run")} == {"ok"}
-    assert made[0].is_file()
+    # the cache is only a cache: the run has its weights, and trains them again if they are gone as well
+    for fraction, gone in (("0.5", cache), ("0.25", tmp_path / "run" / "pretrained")):
+        shutil.rmtree(gone)
+        mednet_bench.succeed(*command, "--fractions", fraction, MEDNET_BENCH_CACHE=str(cache))
+        assert {record.status for record in planned_records_of(tmp_path / "run")} == {"ok"}
+        assert made[0].is_file() == (gone != cache)
 
 
 def planned_records_of(folder: Path) -> list:
