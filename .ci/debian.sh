@@ -5,7 +5,8 @@ cd "$(dirname "$0")/.."
 
 missing=
 for package in "$@"; do
-    dpkg -s "$package" >/dev/null 2>&1 || missing="$missing $package"
+    # removed packages that left configuration are known to dpkg, too
+    dpkg-query -W -f='${Status}' "$package" 2>/dev/null | grep -q " installed" || missing="$missing $package"
 done
 [ -n "$missing" ] || exit 0
 if [ "$(id -u)" -ne 0 ] || ! command -v apt-get >/dev/null 2>&1; then
