@@ -172,7 +172,7 @@ def test_the_other_node_computes_what_one_with_a_full_disk_cannot(mednet_bench: 
 
 
 @pytest.mark.skipif(
-    not Path(os.environ.get("MEDNET_BENCH_DATA", "/nonexistent"), "pneumoniamnist.npz").exists(),
+    not Path(os.environ.get("MEDNET_BENCH_DATA", "/nonexistent"), "medmnist", "pneumoniamnist.npz").exists(),
     reason="needs MEDNET_BENCH_DATA with MedMNIST",
 )
 def test_the_commands_of_the_documentation_work_in_their_order(
