@@ -62,15 +62,6 @@ def computed_often(lines: Path) -> list[str]:
     return [cell for cell, count in Counter(cells_in(tally(lines))).items() if count > 1]
 
 
-def test_a_job_array_computes_what_one_process_computes_and_no_cell_twice(
-    mednet_bench: CommandLine, cluster: Cluster, alone: dict[str, Record], tmp_path: Path
-):
-    ended = mednet_bench.succeed(*PLAN, *SLURM, "--wait", **cluster.settings, QUICK_SECONDS="0.3")
-    assert " with 4 workers for 24 cells" in ended.stderr
-    assert not computed_often(tmp_path / "tally")
-    check_equal(tmp_path / "run", alone)
-
-
 @pytest.mark.parametrize("repetition", range(REPETITIONS))
 def test_workers_that_are_killed_stopped_or_queued_again_and_a_dead_node_lose_no_cell(
     repetition: int, mednet_bench: CommandLine, cluster: Cluster, alone: dict[str, Record], tmp_path: Path
