@@ -250,15 +250,20 @@ def _remove_ended(path: Path) -> bool:
     For each lease only one process may do so, the one that creates the marker with its token.
     """
     found = read_lease(path)
-    if found is None or not (found[0].has_ended or _is_silent(path, found[1])):
-        return found is None
-    token = found[0].token
+    if found is None:
+        return True
+    owner, renewed = found
+    # without an owner nothing renews it: cut off, or a lock of an older version, of which many may be left
+    silent = _is_silent(path, renewed) if owner.pid else _is_overdue(path.parent, renewed)
+    if not (owner.has_ended or silent):
+        return False
+    token = owner.token
     marker = path.with_name(f"{path.name}.{token}.ended")
     try:
         os.close(os.open(marker, NEW_FILE, 0o666))
     except FileExistsError:
         left = read_lease(marker)
-        if left and _is_silent(marker, left[1]):  # its maker was killed before the next lines
+        if left and _is_overdue(path.parent, left[1]):  # its maker was killed before the next lines
             marker.unlink(missing_ok=True)
         return False
     try:

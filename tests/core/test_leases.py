@@ -191,7 +191,6 @@ def test_a_lease_that_cannot_be_read_for_a_moment_is_still_mine(
         assert lease and lease.is_mine() and not failing
 
 
-@pytest.mark.usefixtures("unwatched")
 @pytest.mark.parametrize("left", ["", "{}", "of an older version"])
 def test_what_is_no_lease_ends_by_its_age(left: str, tmp_path: Path) -> None:
     path = tmp_path / "a.lock"
