@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
-from processes import CommandLine, cells_in, planned_records, records_in, tally, wait_until
+from processes import CommandLine, cells_in, is_running, planned_records, records_in, tally, wait_until
 from real_slurm import Cluster, is_installed, running_cluster
 
 from mednet_bench.benchmark.run.run_status import run_status
@@ -67,7 +67,8 @@ def test_workers_that_are_killed_stopped_or_queued_again_and_a_dead_node_lose_no
     repetition: int, mednet_bench: CommandLine, cluster: Cluster, alone: dict[str, Record], tmp_path: Path
 ):
     out, lines, started = tmp_path / "run", tmp_path / "tally", time.monotonic()
-    settings = {**cluster.settings, "QUICK_SECONDS": "1.5", "MEDNET_BENCH_LEASE": "6"}
+    store = RecordStore(out)
+    settings = {**cluster.settings, "QUICK_SECONDS": "1.5", "MEDNET_BENCH_LEASE": "10"}
 
     def working(done: int, node: str = "", but: str = "") -> tuple[int, str]:
         """Wait until some records are written; return process id and job of a worker on a node."""
@@ -85,22 +86,28 @@ def test_workers_that_are_killed_stopped_or_queued_again_and_a_dead_node_lose_no
     with mednet_bench.start(*PLAN, *SLURM, "--wait", **settings) as process:
         wait_until(lambda: (out / "plan.json").exists() and run_status(out).jobs, process)
         os.kill(working(3)[0], signal.SIGKILL)  # a worker
-        stopped, job = working(5, "n1")
-        os.kill(stopped, signal.SIGSTOP)
-        cell = next(each.key for each in run_status(out).running if f"process {stopped} " in each.owner)
+        cell = ""
+        while not cell:
+            stopped, job = working(5, "n1")
+            os.kill(stopped, signal.SIGSTOP)
+            held = [each.key for each in run_status(out).running if f"process {stopped} " in each.owner]
+            cell = next((key for key in held if not store.path(key).exists()), "")
+            os.kill(stopped, signal.SIGSTOP if cell else signal.SIGCONT)  # between two cells: again
         cluster.call("scontrol", "requeue", working(7, but=job)[1])
         working(9, "n2")
         cluster.kill("n2")  # the daemon; what it has started is killed as with the machine
         for pid in pids_of_node("n2"):
             os.kill(pid, signal.SIGKILL)
-        wait_until(lambda: any(path.stem == cell for path in records_in(out)))  # by another worker
+        wait_until(store.path(cell).exists)  # written by another worker
         os.kill(stopped, signal.SIGCONT)
         cluster.start_node("n2")
         _, stderr = process.communicate()
     assert process.returncode == 0, stderr
+    # the stopped worker may need longer than all others together, but it says that it came late
+    wait_until(lambda: run_status(out).late or not is_running(stopped))
+    assert len(list((out / "logs").glob(f"{cell}-*.late"))) == 1
+    wait_until(lambda: not list((out / "locks").iterdir()))
     check_equal(out, alone)
-    assert len(list((out / "logs").glob(f"{cell}-*.late"))) == 1, "the stopped worker wrote, or never woke up"
-    assert "Late records of cells that another process had taken over were dropped: 1" in stderr
     repeated = computed_often(lines)
     assert len(repeated) <= 1 + 1 + 1 + 2, "more cells than were disturbed"
     seconds = time.monotonic() - started
@@ -137,7 +144,7 @@ def test_nodes_with_mounts_of_their_own_and_clocks_15_minutes_apart_compute_no_c
     (library,) = Path("/usr/lib").glob("*/faketime/libfaketime.so.1")
     ahead = f"LD_PRELOAD={library} FAKETIME=+15m NO_FAKE_STAT=1 FAKE_UTIME=1 DONT_FAKE_MONOTONIC=1"
     skew.write_text(f'if [ "$SLURMD_NODENAME" = n2 ]; then export {ahead}; fi\n')
-    settings = {"BASH_ENV": str(skew), "QUICK_SECONDS": "1", "MEDNET_BENCH_LEASE": "6"}
+    settings = {"BASH_ENV": str(skew), "QUICK_SECONDS": "1"}
     with running_cluster(place, n1=mount, n2=mount) as cluster:
         ended = mednet_bench.succeed(*PLAN, *SLURM, "--wait", **cluster.settings, **settings)
     assert "dropped" not in ended.stderr and not computed_often(tmp_path / "tally")
