@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 from processes import CommandLine, cells_in, is_running, planned_records, records_in, tally, wait_until
-from real_slurm import Cluster, is_installed, running_cluster
+from real_slurm import NODES, Cluster, is_installed, running_cluster
 
 from mednet_bench.benchmark.run.run_status import run_status
 from mednet_bench.benchmark.schema.records import Record, RecordStore
@@ -67,34 +67,30 @@ def test_workers_that_are_killed_stopped_or_queued_again_and_a_dead_node_lose_no
     repetition: int, mednet_bench: CommandLine, cluster: Cluster, alone: dict[str, Record], tmp_path: Path
 ):
     out, lines, started = tmp_path / "run", tmp_path / "tally", time.monotonic()
-    store = RecordStore(out)
-    settings = {**cluster.settings, "QUICK_SECONDS": "1.5", "MEDNET_BENCH_LEASE": "10"}
+    store, busy = RecordStore(out), {node: list[tuple[int, str, str]]() for node in NODES}
+    settings = {**cluster.settings, "QUICK_SECONDS": "4", "MEDNET_BENCH_LEASE": "10"}
 
-    def working(done: int, node: str = "", but: str = "") -> tuple[int, str]:
-        """Wait until some records are written; return process id and job of a worker on a node."""
-        found: list[tuple[int, str]] = []
+    def find_busy() -> bool:
+        """List the workers that score a cell, by node, until there are three or the run has ended."""
+        status = run_status(out)
+        if not any(record.cell.step == "pretrain" for record in store.read_all()):
+            return status.is_done
+        for node, workers in busy.items():
+            owners = [(cell.owner.split(), cell.key) for cell in status.running]
+            found = [(int(owner[1]), owner[-1], key) for owner, key in owners]
+            workers[:] = [each for each in found if node_of(each[0], node)]
+        return status.is_done or (len(busy["n1"]) >= 2 and bool(busy["n2"]))
 
-        def find() -> bool:
-            owners = [cell.owner.split() for cell in run_status(out).running if len(records_in(out)) >= done]
-            found[:] = [(int(owner[1]), owner[-1]) for owner in owners if node_of(int(owner[1]), node)]
-            found[:] = [each for each in found if each[1] != but]
-            return bool(found)
-
-        wait_until(find)
-        return found[0]
-
-    with mednet_bench.start(*PLAN, *SLURM, "--wait", **settings) as process:
+    with mednet_bench.start(*PLAN, *SLURM, "--workers", "6", "--wait", **settings) as process:
         wait_until(lambda: (out / "plan.json").exists() and run_status(out).jobs, process)
-        os.kill(working(3)[0], signal.SIGKILL)  # a worker
-        cell = ""
-        while not cell:
-            stopped, job = working(5, "n1")
-            os.kill(stopped, signal.SIGSTOP)
-            held = [each.key for each in run_status(out).running if f"process {stopped} " in each.owner]
-            cell = next((key for key in held if not store.path(key).exists()), "")
-            os.kill(stopped, signal.SIGSTOP if cell else signal.SIGCONT)  # between two cells: again
-        cluster.call("scontrol", "requeue", working(7, but=job)[1])
-        working(9, "n2")
+        wait_until(find_busy)
+        if run_status(out).is_done:
+            pytest.skip("this machine was too busy: the workers did not compute at the same time")
+        (killed, _, _), (stopped, _, cell), (_, queued, _) = *busy["n1"][:2], busy["n2"][0]
+        os.kill(stopped, signal.SIGSTOP)
+        late = not store.path(cell).exists()
+        os.kill(killed, signal.SIGKILL)  # a worker
+        cluster.call("scontrol", "requeue", queued)
         cluster.kill("n2")  # the daemon; what it has started is killed as with the machine
         for pid in pids_of_node("n2"):
             os.kill(pid, signal.SIGKILL)
@@ -105,13 +101,13 @@ def test_workers_that_are_killed_stopped_or_queued_again_and_a_dead_node_lose_no
     assert process.returncode == 0, stderr
     # the stopped worker may need longer than all others together, but it says that it came late
     wait_until(lambda: run_status(out).late or not is_running(stopped))
-    assert len(list((out / "logs").glob(f"{cell}-*.late"))) == 1
+    assert len(list((out / "logs").glob(f"{cell}-*.late"))) == late
     wait_until(lambda: not list((out / "locks").iterdir()))
     check_equal(out, alone)
     repeated = computed_often(lines)
-    assert len(repeated) <= 1 + 1 + 1 + 2, "more cells than were disturbed"
+    assert len(repeated) <= 1 + 1 + 2, "more cells than were disturbed"
     seconds = time.monotonic() - started
-    print(f"| {repetition + 1} | 24 | {len(repeated)} | 1 | {seconds:.0f} s |")
+    print(f"| {repetition + 1} | 24 | {len(repeated)} | {late:d} | {seconds:.0f} s |")
 
 
 def test_workers_go_on_when_the_driver_is_killed_and_the_same_command_completes(
