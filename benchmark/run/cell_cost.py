@@ -90,7 +90,7 @@ class CostCounter:
         plan, recipe = card.pretraining, self.resolved.request.recipe
         if plan is None:
             raise AssertionError("a pretrain cell has a pretraining")
-        if card.file and find_pretrain_facts(card.file):  # in the cache
+        if card.file and find_pretrain_facts(card.file):  # made before
             return CellCost(planned, plan.sources[0], CostEstimate())
         steps = max(1, recipe.pretrain_images // recipe.pretrain_batch)
         batch = recipe.pretrain_batch * OBJECTIVES[plan.options.objective].views

@@ -83,7 +83,7 @@ def write_script(folder: Path, options: Sequence[str], workers: int, arguments: 
     threads = torch.get_num_threads()  # as in this process: the number changes last digits
     usual = {"job-name": "mednet-bench", "requeue": "", "open-mode": "append", "cpus-per-task": f"{threads}"}
     output = f"{folder}/logs/slurm-".replace("%", "%%") + "%A_%a.txt"
-    own = {"array": f"0-{workers - 1}", "chdir": str(Path.cwd()), "output": output}
+    own = {"array": f"0-{workers - 1}", "output": output}
     lines = [
         f"#SBATCH --{name}={shlex.quote(value)}" if value else f"#SBATCH --{name}"
         for name, value in {**usual, **given, **own}.items()
