@@ -18,7 +18,7 @@ from pathlib import Path
 
 import msgspec
 
-from .errors import UserError
+from .errors import StoppedError, UserError
 from .files import explain_write_errors, fcntl, machine_tag
 from .interrupts import defer_interrupts
 from .processes import machine_boot, process_start
@@ -134,6 +134,14 @@ class Lease:
         found = read_lease(self.path)
         return found is not None and found[0].token == self.owner.token
 
+    def check(self) -> None:
+        """Raise `StoppedError` if another process has taken the lease over."""
+        if not self.is_mine():
+            raise StoppedError(
+                f"Another process has taken over {self.path.parent}, as this one did not run for "
+                f"{lease_seconds():g} s: run the same command again."
+            )
+
     def release(self) -> None:
         """Stop renewing the lease; remove it if it is still this process's."""
         self._ended.set()
@@ -151,7 +159,7 @@ def claim_lock(path: Path, wait: bool = False, watch: bool = False) -> Iterator[
 
     A lease whose owner has ended, on this machine, is taken over; another one if it was not renewed for
     `lease_seconds`, of which this process has watched some. An owner that was stopped for so long must ask
-    `Lease.is_mine` before it writes.
+    `Lease.is_mine` or `Lease.check` before it writes.
 
     Args:
         path: of the lease's file, which is removed at the end.

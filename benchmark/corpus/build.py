@@ -2,7 +2,7 @@
 
 import hashlib
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -59,11 +59,18 @@ def build_corpus(
                 f"Another process builds {folder} just now: wait for it, or choose another folder."
             )
         survey = _survey_sources(sources, settings)
-        return _open_existing(folder, survey.request) or _build_parts(folder, sources, settings, survey, jobs)
+        return _open_existing(folder, survey.request) or _build_parts(
+            folder, sources, settings, survey, jobs, ours.check
+        )
 
 
 def _build_parts(
-    folder: Path, sources: Sequence[CorpusSource], settings: CorpusSettings, survey: _Survey, jobs: int
+    folder: Path,
+    sources: Sequence[CorpusSource],
+    settings: CorpusSettings,
+    survey: _Survey,
+    jobs: int,
+    check: Callable[[], object],
 ) -> Corpus:
     parts = [
         CorpusPart(folder, source.facts.name, number)
@@ -75,6 +82,7 @@ def _build_parts(
         images = problems = 0
         work = partial(_build_unit, folder=folder, settings=settings)
         for image_count, problem_count in map_in_processes(work, _pending_units(folder, sources), jobs):
+            check()
             images, problems = images + image_count, problems + problem_count
             step(f"{images:,} images, {problems:,} problems")
     return finish_corpus(folder, [source.facts for source in sources], parts, settings, survey.request)

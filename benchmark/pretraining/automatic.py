@@ -13,7 +13,6 @@ from torch import Tensor
 from ...baselines.init import PretrainPlan, contract_of
 from ...baselines.weights.load_state_dict import write_tensors
 from ...baselines.weights.prepare import InputPreparation
-from ...core.errors import StoppedError
 from ...core.files import sha256_file, write_bytes
 from ...core.leases import claim_lock
 from ...core.progress import log_progress, track_each
@@ -57,8 +56,8 @@ def pretrain_automatic(
             return existing
         started = time.perf_counter()
         result, parts = _train_in_parts(plan, recipe, places, device, check, cuda_graphs)
-        if not (lease and lease.is_mine()):  # stopped for so long that another process took over
-            raise StoppedError(f"Another process pretrains {weights} now: run the same command again.")
+        if lease:
+            lease.check()
         write_tensors(weights, result.state, ("identity", plan.identity))
         facts = PretrainFacts(
             images={source.name: source.images for source in result.sources},

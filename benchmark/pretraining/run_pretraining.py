@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -26,7 +26,7 @@ from .leave_out import check_start, related_sources
 from .loader import ShardImages, corpus_pools, worker_death_as_error
 from .modelcard import CARD, CURVE, write_results
 from .objective import OBJECTIVES
-from .pretrain_result import PretrainResult, PretrainSettings, distance_text
+from .pretrain_result import CurvePoint, PretrainResult, PretrainSettings, distance_text
 from .progress import PretrainDisplay
 from .resume_check import StoredConfig, check_resume, read_stored_config
 from .sources import LoaderConfig
@@ -73,7 +73,7 @@ def run_pretraining(request: PretrainRequest) -> Path:
         raise UserError(f"--out is the corpus itself ({request.out}): choose another folder.")
     with join_ranks(request.device) as ranks:
         if not ranks.first:
-            return _run_on_ranks(request, ranks)
+            return _run_on_ranks(request, ranks, lambda: None)
         # restarted by torchrun, perhaps on another machine: the claim of the killed process ends soon
         restarted = os.environ.get("TORCHELASTIC_RESTART_COUNT", "0") != "0"
         with claim_lock(request.out / ".lock", wait=restarted, watch=True) as mine:
@@ -81,10 +81,10 @@ def run_pretraining(request: PretrainRequest) -> Path:
                 raise UserError(
                     f"Another process is pretraining in {request.out}: wait, or choose another --out."
                 )
-            return _run_on_ranks(request, ranks)
+            return _run_on_ranks(request, ranks, mine.check)
 
 
-def _run_on_ranks(request: PretrainRequest, ranks: RankGroup) -> Path:
+def _run_on_ranks(request: PretrainRequest, ranks: RankGroup, check: Callable[[], object]) -> Path:
     corpus = read_corpus(request.corpus)
     left_out = related_sources(corpus.sources, request.leave_out)
     request, start = _resolve_request(request, corpus, left_out, ranks)
@@ -97,10 +97,11 @@ def _run_on_ranks(request: PretrainRequest, ranks: RankGroup) -> Path:
         _log_on_first(f"left out: {len(copies):,} images of other sources that equal one of these", ranks)
     if unused := [each.name for each in corpus.sources if not _is_used(each, request.settings)]:
         _log_on_first(f"not used, as they have no labels: {', '.join(unused)}", ranks)
-    result = _train(request, start, frozenset(left_out), ranks)
+    result = _train(request, start, frozenset(left_out), ranks, check)
     if ranks.first:
         if start and result.distance_from_start is not None:
             _LOG.info(distance_text(result.distance_from_start, start.name))
+        check()
         write_results(_make_result(request, result, start, tuple(left_out), ranks), request.out)
     return request.out / CARD
 
@@ -173,12 +174,25 @@ def open_corpus(
 
 
 def _train(
-    request: PretrainRequest, start: InitCard | None, left_out: frozenset[str], ranks: RankGroup
+    request: PretrainRequest,
+    start: InitCard | None,
+    left_out: frozenset[str],
+    ranks: RankGroup,
+    check: Callable[[], object],
 ) -> PretrainOutcome:
-    """Train; convert the reasons of an early stop to a `StoppedError` with the cure."""
+    """Train; convert the reasons of an early stop to a `StoppedError` with the cure.
+
+    Args:
+        check: called before anything is written; what it raises ends the training.
+    """
     settings, out = request.settings, request.out
     config, images = open_corpus(request, start, left_out, ranks)
     display = PretrainDisplay(settings.steps)
+
+    def on_reading(point: CurvePoint) -> None:
+        check()
+        display.show(point)
+
     try:
         with (
             stop_on_signal(request.minutes) as should_stop,
@@ -190,7 +204,7 @@ def _train(
                 checkpoint_every=request.checkpoint_every,
                 evaluate_every=request.evaluate_every or max(1, -(-settings.steps // 10)),
                 should_stop=should_stop,
-                on_reading=display.show,
+                on_reading=on_reading,
                 on_row=lambda curve: write_curve(curve, out / CURVE),
             )
             return run_training(config, callbacks)

@@ -17,7 +17,7 @@ from mednet_bench.benchmark.corpus.build import build_corpus
 from mednet_bench.benchmark.corpus.corpus import read_corpus
 from mednet_bench.benchmark.corpus.source import SourceItem
 from mednet_bench.cli.main import cli
-from mednet_bench.core.errors import UserError
+from mednet_bench.core.errors import StoppedError, UserError
 
 PROGRAM = Path(sys.executable).parent / "mednet-bench"
 
@@ -126,6 +126,22 @@ def test_a_failing_source_leaves_a_build_that_goes_on(
         made(tmp_path / "out", *cards)
     assert not list((tmp_path / "out" / "parts").glob(".*.tmp"))
     assert made(tmp_path / "out", *cards).corpus.images == 40
+
+
+def test_a_build_that_another_process_has_taken_over_ends_and_finishes_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from mednet_bench.benchmark.corpus import build
+
+    def overtaken(*arguments: object, **options: object) -> tuple[int, int]:
+        (tmp_path / "out" / ".lock").write_text("of another process")
+        return 0, 0
+
+    monkeypatch.setattr(build, "_build_unit", overtaken)
+    with pytest.raises(StoppedError, match=r"Another process has taken over .*out.*run the same command"):
+        made(tmp_path / "out", *sources(tmp_path))
+    assert not (tmp_path / "out" / "corpus.json").exists()
+    assert (tmp_path / "out" / ".lock").exists(), "the lease of the other process"
 
 
 def living() -> dict[int, int]:

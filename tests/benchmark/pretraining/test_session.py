@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import msgspec
@@ -12,12 +13,14 @@ import numpy as np
 import pytest
 from small_corpus import make_corpus
 from small_training import start
+from torch import Tensor
 
 from mednet_bench.baselines.weights.checkpoint import CheckpointCard, read_checkpoint_card
 from mednet_bench.benchmark.corpus.corpus import read_corpus, write_corpus
 from mednet_bench.benchmark.pretraining.leave_out import related_sources
 from mednet_bench.benchmark.pretraining.resume_check import read_stored_config
 from mednet_bench.benchmark.pretraining.stopping import stop_on_signal
+from mednet_bench.benchmark.pretraining.trainer import PretrainTrainer
 from mednet_bench.cli.main import cli
 from mednet_bench.core.errors import StoppedError, UserError
 from mednet_bench.tasks.catalog import catalog
@@ -105,6 +108,23 @@ def test_torchrun_restarts_a_killed_rank_and_the_weights_are_those_without_a_kil
         assert ranks.wait() == 0
     whole, again = ((tmp_path / name / "weights.safetensors").read_bytes() for name in ("whole", "killed"))
     assert whole == again
+
+
+def test_a_pretraining_that_another_process_has_taken_over_writes_nothing_more(
+    corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    step = PretrainTrainer.step
+
+    def overtaken(self: PretrainTrainer, number: int, images: Iterator[Tensor]) -> None:
+        step(self, number, images)
+        if number == 6:
+            (tmp_path / "out" / ".lock").write_text("of another process")
+
+    monkeypatch.setattr(PretrainTrainer, "step", overtaken)
+    with pytest.raises(StoppedError, match=r"Another process has taken over .*out.*run the same command"):
+        run(*command(corpus, tmp_path / "out", "--steps", "20", "--checkpoint-every", "5"))
+    (kept,) = (tmp_path / "out" / "checkpoints").iterdir()
+    assert int(kept.stem[5:]) == 5 and not (tmp_path / "out" / "weights.safetensors").exists()
 
 
 def test_what_is_finished_is_not_made_again(
