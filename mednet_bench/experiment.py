@@ -135,23 +135,6 @@ def plan_run(config: RunConfig, from_cards: bool = False) -> PlannedRun:
     return PlannedRun(resolved, waiting, run.preflight.resolve_device(config.device) if waiting else None)
 
 
-@dataclass(frozen=True)
-class _PreparedRun:
-    """A checked run, ready to be computed.
-
-    Attributes:
-        kept: key -> record of the cells that are not waiting.
-        rules: with the run id.
-        device: torch device of this machine; "" where it computes nothing.
-    """
-
-    resolved: ResolvedPlan
-    waiting: list[PlannedCell]
-    kept: dict[str, Record]
-    rules: ResumeRules
-    device: str
-
-
 def compute_run(
     config: RunConfig, on_record: Callable[[Record], object] = lambda record: None
 ) -> list[Record]:
@@ -165,17 +148,14 @@ def compute_run(
         UserError: a name is unknown, or weights or data are unavailable.
         StoppedError: the disk is full, or the run directory was removed.
     """
-    ready, folder, store = _prepare(config), config.folder, RecordStore(config.folder)
+    folder, store = config.folder, RecordStore(config.folder)
+    ready, kept = _prepare(config)
     if ready.waiting:
-        jobs = _count_processes(config, ready.device)
-        execute = run.executor.EXECUTORS[config.executor].execute
-        execute(ready.resolved, ready.waiting, ready.rules, jobs, ready.device, on_record)
+        run.executor.EXECUTORS[config.executor].execute(ready, on_record)
         check_folder(folder)
         if sentence := late_records(store, ready.rules.run):
             _LOG.warning(f"warning: {sentence}")
-    records = (
-        ready.kept.get(planned.key) or store.read(planned.key) for planned in ready.resolved.plan.cells
-    )
+    records = (kept.get(planned.key) or store.read(planned.key) for planned in ready.resolved.plan.cells)
     done = [record for record in records if record]
     if lost := {planned.key for planned in ready.waiting} - {record.key for record in done}:
         raise StoppedError(
@@ -201,14 +181,12 @@ def submit_run(config: RunConfig, print_only: bool = False) -> str:
     executor = run.executor.check_executor(config)
     if executor.submit is None:
         raise UserError(f"--executor {config.executor} submits nothing: pass --executor slurm.")
-    ready = _prepare(config)
-    if not ready.waiting:
-        return ""
-    return executor.submit(ready.resolved, ready.waiting, ready.rules, print_only)
+    ready, _ = _prepare(config)
+    return executor.submit(ready, print_only) if ready.waiting else ""
 
 
-def _prepare(config: RunConfig) -> _PreparedRun:
-    """Resolve and check a run, and write its plan."""
+def _prepare(config: RunConfig) -> tuple["run.executor.WaitingRun", dict[str, Record]]:
+    """Resolve and check a run, and write its plan; return it, and the records of cells that do not wait."""
     folder = config.folder
     store = RecordStore(folder)
     cache_limit()  # a wrong value is an error now, not in every cell
@@ -217,7 +195,7 @@ def _prepare(config: RunConfig) -> _PreparedRun:
     sweep(folder)
     for place in {cache_folder(), scratch_folder()}:
         sweep(place)
-    rules, device = ResumeRules(config.overwrite, config.limit), ""
+    rules, device, jobs = ResumeRules(config.overwrite, config.limit), "", 0
     kept: dict[str, Record] = {}
     waiting = pending_cells(resolved, store, rules, kept)
     if sentence := run.kept_models.missing_models(config, kept.values(), store):
@@ -225,7 +203,7 @@ def _prepare(config: RunConfig) -> _PreparedRun:
     if waiting:
         elsewhere = run.executor.check_executor(config).elsewhere
         device = "" if elsewhere else run.preflight.resolve_device(config.device)
-        _count_processes(config, device)  # `UserError` before the checks
+        jobs = _count_processes(config, device)  # `UserError` before the checks
         _check(resolved, waiting)
         resolved.plan.write(folder)  # only now: a refused request keeps the last plan
         if not elsewhere:
@@ -234,7 +212,7 @@ def _prepare(config: RunConfig) -> _PreparedRun:
     else:
         resolved.plan.write(folder)
         _LOG.info(f"All {len(resolved.plan.cells)} cells have their records in {folder}: nothing to compute.")
-    return _PreparedRun(resolved, waiting, kept, rules, device)
+    return run.executor.WaitingRun(resolved, waiting, rules, jobs, device), kept
 
 
 def _count_processes(config: RunConfig, device: str) -> int:

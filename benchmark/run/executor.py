@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable, Container, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 
 import msgspec
 
@@ -27,10 +28,55 @@ STATUS_SECONDS = 2.0
 LEAST_SECONDS = 60.0
 """Time before its limit at which a worker takes no further cell; twice its longest cell if that is more."""
 
-ExecuteCells = Callable[
-    [ResolvedPlan, list[PlannedCell], ResumeRules, int, str, Callable[[Record], object]], None
-]
-"""Arguments as those of `executors.local.execute_cells`."""
+
+class WorkerArgs(msgspec.Struct, frozen=True, kw_only=True):
+    """Arguments of a worker process, as JSON on its standard input or in a file."""
+
+    request: RunConfig
+    device: str
+    rules: ResumeRules
+    keys: tuple[str, ...]
+    """Waiting cells of all workers together."""
+    parent: int = 0
+    """Process id of the parent; a worker whose parent has died ends after its cell. 0 on another machine."""
+
+
+@dataclass(frozen=True)
+class WaitingRun:
+    """Run whose waiting cells are to be computed.
+
+    Attributes:
+        waiting: cells without a record, from `pending_cells`.
+        rules: with the run id.
+        jobs: number of processes; they share cells through leases in the run directory.
+        device: torch device of this machine; "cuda" is all visible GPUs, "" where it computes nothing.
+    """
+
+    resolved: ResolvedPlan
+    waiting: list[PlannedCell]
+    rules: ResumeRules
+    jobs: int
+    device: str
+
+    @property
+    def folder(self) -> Path:
+        """The run directory."""
+        return self.resolved.request.folder
+
+    def worker_args(self, device: str, parent: int = 0) -> WorkerArgs:
+        """Return the arguments of a worker."""
+        keys = tuple(planned.key for planned in self.waiting)
+        request, rules = self.resolved.request, self.rules
+        return WorkerArgs(request=request, device=device, rules=rules, keys=keys, parent=parent)
+
+    def note_records(self, progress: RunProgress, written: Container[str]) -> None:
+        """Count the cells among `written` keys whose records the rules keep."""
+        store = RecordStore(self.folder)
+        for planned in self.waiting:
+            if planned.key in progress.waiting and planned.key in written:
+                record = store.read(planned.key)
+                if record and is_done(self.resolved, store, planned, self.rules):
+                    progress.note_record(record)
 
 
 @dataclass(frozen=True)
@@ -38,16 +84,17 @@ class Executor:
     """What computes the waiting cells of a run.
 
     Attributes:
-        execute: computes the cells and returns when all have records; shows the progress.
+        execute: computes the cells and returns when all have records; shows the progress, and passes each
+            new record on.
         options: fields of `RunConfig` that only some executors take, and this one does.
         submit: hands the cells to a queue and returns a sentence about it; with `print_only` it only returns
             the script. None for an executor whose run waits for the cells.
         elsewhere: whether the workers choose their devices on other machines.
     """
 
-    execute: ExecuteCells
+    execute: Callable[[WaitingRun, Callable[[Record], object]], None]
     options: tuple[str, ...]
-    submit: Callable[[ResolvedPlan, list[PlannedCell], ResumeRules, bool], str] | None = None
+    submit: Callable[[WaitingRun, bool], str] | None = None
     elsewhere: bool = False
 
 
@@ -70,34 +117,6 @@ def check_executor(config: RunConfig) -> Executor:
 
 def _flag(field: str) -> str:
     return f"--{field.replace('_', '-')}"
-
-
-class WorkerArgs(msgspec.Struct, frozen=True, kw_only=True):
-    """Arguments of a worker process, as JSON on its standard input or in a file."""
-
-    request: RunConfig
-    device: str
-    rules: ResumeRules
-    keys: tuple[str, ...]
-    """Waiting cells of all workers together."""
-    parent: int = 0
-    """Process id of the parent; a worker whose parent has died ends after its cell. 0 on another machine."""
-
-
-def note_records(
-    resolved: ResolvedPlan,
-    waiting: list[PlannedCell],
-    rules: ResumeRules,
-    progress: RunProgress,
-    written: Container[str],
-) -> None:
-    """Count the cells among `written` keys whose records the rules keep."""
-    store = RecordStore(resolved.request.folder)
-    for planned in waiting:
-        if planned.key in progress.waiting and planned.key in written:
-            record = store.read(planned.key)
-            if record and is_done(resolved, store, planned, rules):
-                progress.note_record(record)
 
 
 class TimeLimit:

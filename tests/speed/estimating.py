@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from mednet_bench.benchmark.run.estimate import estimate_plan
+from mednet_bench.benchmark.run.executor import WaitingRun
 from mednet_bench.benchmark.run.executors.local import execute_cells
 from mednet_bench.benchmark.run.machine_probe import MachineProbe
 from mednet_bench.benchmark.run.scheduler import ResumeRules
@@ -52,7 +53,7 @@ def compare(name: str, folder: Path) -> float:
     found = estimate_plan(planned.resolved, planned.waiting, "cpu", 1, probe).seconds
     planned.resolved.plan.write(writable_folder(config.folder))
     started = time.process_time()
-    execute_cells(planned.resolved, planned.waiting, ResumeRules(), 1, "cpu")
+    execute_cells(WaitingRun(planned.resolved, planned.waiting, ResumeRules(), 1, "cpu"))
     spent = time.process_time() - started
     ratio = spent / found.expected
     bounds = f"{found.low:.1f} to {found.high:.1f}, expected {found.expected:.1f}"

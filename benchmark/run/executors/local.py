@@ -14,61 +14,46 @@ import torch
 
 from ....core.errors import StoppedError, UserError
 from ....core.hardware import worker_devices
-from ...schema.plan import PlannedCell
 from ...schema.records import Record, RecordStore
 from .. import worker as worker_module
 from ..cell_runner import CellRunner
-from ..executor import EXECUTORS, WATCH_SECONDS, Executor, WorkerArgs, note_records
-from ..planner import ResolvedPlan
+from ..executor import EXECUTORS, WATCH_SECONDS, Executor, WaitingRun, WorkerArgs
 from ..progress import RunProgress
-from ..scheduler import CellWatcher, RecordListing, ResumeRules, compute_cells
+from ..scheduler import CellWatcher, RecordListing, compute_cells
 
 LINE_BYTES = 8192
 WORKER_EXIT_SECONDS = 60.0
 """How long an interrupted worker may take to end before it is killed."""
 
 
-def execute_cells(
-    resolved: ResolvedPlan,
-    waiting: list[PlannedCell],
-    rules: ResumeRules,
-    jobs: int,
-    device: str,
-    on_record: Callable[[Record], object] = lambda record: None,
-) -> None:
-    """Compute the waiting cells, from `pending_cells`, and show the progress.
+def execute_cells(run: WaitingRun, on_record: Callable[[Record], object] = lambda record: None) -> None:
+    """Compute the waiting cells and show the progress.
 
     Args:
-        jobs: number of processes; they share cells through leases in the run directory.
-        device: torch device; "cuda" spreads the processes over all visible GPUs.
         on_record: called in this process with each new record.
 
     Raises:
         StoppedError: the disk is full, or all workers ended early.
     """
-    progress = RunProgress(waiting, jobs, on_record=on_record)
+    progress = RunProgress(run.waiting, run.jobs, on_record=on_record)
     with progress.show():
-        if jobs > 1:
-            keys = tuple(planned.key for planned in waiting)
-            worker_args = [
-                WorkerArgs(request=resolved.request, device=own, rules=rules, keys=keys, parent=os.getpid())
-                for own in worker_devices(device, jobs)
-            ]
-            workers = [_WorkerProcess(args) for args in worker_args]
-            listing = RecordListing(RecordStore(resolved.request.folder).records)
+        if run.jobs > 1:
+            devices = worker_devices(run.device, run.jobs)
+            workers = [_WorkerProcess(run.worker_args(device, os.getpid())) for device in devices]
+            listing = RecordListing(RecordStore(run.folder).records)
 
             def note() -> None:
                 progress.note_workers(worker.last_line() for worker in workers)
-                note_records(resolved, waiting, rules, progress, listing.changed_names())
+                run.note_records(progress, listing.changed_names())
 
             _watch_workers(workers, note)
-            note_records(resolved, waiting, rules, progress, listing.names())
+            run.note_records(progress, listing.names())
             # surviving workers compute the cells of a killed one
             if progress.waiting and all(worker.process.returncode for worker in workers):
                 raise _worker_error(workers)
         else:
             watcher = CellWatcher(progress.note_start, progress.note_record, progress.note_wait)
-            compute_cells(CellRunner(resolved, device), waiting, rules, watcher)
+            compute_cells(CellRunner(run.resolved, run.device), run.waiting, run.rules, watcher)
 
 
 def _watch_workers(workers: list["_WorkerProcess"], note_records: Callable[[], None]) -> None:

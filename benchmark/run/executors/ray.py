@@ -11,11 +11,10 @@ import msgspec
 from ....core.errors import StoppedError, UserError
 from ...schema.plan import PlannedCell
 from ...schema.records import Record, RecordStore
-from ..executor import EXECUTORS, WATCH_SECONDS, Executor, WorkerArgs, note_records
-from ..planner import ResolvedPlan
+from ..executor import EXECUTORS, WATCH_SECONDS, Executor, WaitingRun
 from ..progress import RunProgress, describe_cell
 from ..ray_cluster import RayWorker, connect_to_ray, last_line, shared_paths, worker_resources
-from ..scheduler import RecordListing, ResumeRules
+from ..scheduler import RecordListing
 
 IDLE_SECONDS = 600.0
 """How long no worker may compute or answer, e.g. while the cluster grows, before the run stops."""
@@ -89,29 +88,20 @@ def _stopped(reason: str) -> StoppedError:
     return StoppedError(f"{reason}; run the same command again.")
 
 
-def execute_on_ray(
-    resolved: ResolvedPlan,
-    waiting: list[PlannedCell],
-    rules: ResumeRules,
-    jobs: int,
-    device: str,
-    on_record: Callable[[Record], object],
-) -> None:
-    """Let `jobs` workers compute the waiting cells on a cluster; arguments as for `local`."""
-    request, keys = resolved.request, tuple(planned.key for planned in waiting)
-    progress, folder = RunProgress(waiting, jobs, on_record=on_record), request.folder
-    listing, files = RecordListing(RecordStore(folder).records), shared_paths(folder, rules.run)
+def execute_on_ray(run: WaitingRun, on_record: Callable[[Record], object]) -> None:
+    """Let workers compute the waiting cells on a cluster; arguments as for `local`."""
+    request, progress = run.resolved.request, RunProgress(run.waiting, run.jobs, on_record=on_record)
+    listing, files = RecordListing(RecordStore(run.folder).records), shared_paths(run.folder, run.rules.run)
     with connect_to_ray(request.ray_address) as ray, files as paths, progress.show():
         device, options = worker_resources(request, ray.cluster_resources().get("GPU", 0))
-        args = WorkerArgs(request=request, device=device, rules=rules, keys=keys)
-        start = ray.remote(RayWorker).options(**options).remote
-        pool = WorkerPool(ray, min(jobs, len(waiting)), start, (msgspec.json.encode(args), paths))
+        start, args = ray.remote(RayWorker).options(**options).remote, run.worker_args(device)
+        pool = WorkerPool(ray, min(run.jobs, len(run.waiting)), start, (msgspec.json.encode(args), paths))
         while progress.waiting:
             pool.wait()
             names = listing.changed_names() if pool.lines() else listing.names()
-            note_records(resolved, waiting, rules, progress, names)
+            run.note_records(progress, names)
             left = progress.waiting.keys() - pool.given
-            for planned in waiting:
+            for planned in run.waiting:
                 if pool.idle and planned.key in left and progress.waiting.keys().isdisjoint(planned.needs):
                     pool.give(planned)
             progress.note_workers(pool.lines())

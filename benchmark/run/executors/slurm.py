@@ -20,13 +20,11 @@ from ....core.errors import StoppedError, UserError
 from ....core.files import write_bytes, write_json
 from ....core.leases import growing_wait
 from ....core.progress import log_progress
-from ...schema.plan import PlannedCell
 from ...schema.records import Record, RecordStore
 from .. import worker
-from ..executor import EXECUTORS, Executor, WorkerArgs, note_records
-from ..planner import ResolvedPlan
+from ..executor import EXECUTORS, Executor, WaitingRun
 from ..progress import RunProgress
-from ..scheduler import POLL_SECONDS, RecordListing, ResumeRules
+from ..scheduler import POLL_SECONDS, RecordListing
 from ..submitted_jobs import SubmittedJob, call_scheduler, is_queued, jobs_path, read_jobs
 
 OWN_OPTIONS = ("array", "chdir", "output", "error", "wrap", "parsable")
@@ -39,20 +37,17 @@ SCRIPT_HEADER = """#!/bin/bash
 """
 
 
-def submit(resolved: ResolvedPlan, waiting: list[PlannedCell], rules: ResumeRules, print_only: bool) -> str:
+def submit(run: WaitingRun, print_only: bool) -> str:
     """Write the script of the workers and submit it; return a sentence, or the script for `print_only`.
 
     Raises:
         UserError: an option of sbatch is wrong, or refused by the scheduler.
     """
-    request, folder = resolved.request, resolved.request.folder.resolve()
-    count = min(request.workers, len(waiting))
-    arguments = folder / "cluster" / f"worker-{rules.run}.json"  # an earlier job may still read its own
+    request, folder = run.resolved.request, run.folder.resolve()
+    count = min(run.jobs, len(run.waiting))
+    arguments = folder / "cluster" / f"worker-{run.rules.run}.json"  # an earlier job may still read its own
     script = write_script(folder, request.slurm, count, arguments)
-    args = WorkerArgs(
-        request=request, device=request.device, rules=rules, keys=tuple(each.key for each in waiting)
-    )
-    write_bytes(arguments, msgspec.json.encode(args))
+    write_bytes(arguments, msgspec.json.encode(run.worker_args(request.device)))
     path = folder / "cluster" / "job.sh"
     (folder / "logs").mkdir(exist_ok=True)  # Slurm starts no job without it
     write_bytes(path, script.encode())
@@ -62,7 +57,7 @@ def submit(resolved: ResolvedPlan, waiting: list[PlannedCell], rules: ResumeRule
     jobs = [*read_jobs(folder), SubmittedJob(id=job, workers=count, submitted=utc_now())]
     write_json(jobs_path(folder), jobs)
     return (
-        f"Submitted job {job} with {count} workers for {len(waiting)} cells: `mednet-bench status "
+        f"Submitted job {job} with {count} workers for {len(run.waiting)} cells: `mednet-bench status "
         f"{shlex.quote(request.out)}` shows what is done, `cancel` ends it, the same `run` command resumes."
     )
 
@@ -106,22 +101,14 @@ def _parse_option(text: str) -> tuple[str, str]:
     return name, value
 
 
-def execute_on_slurm(
-    resolved: ResolvedPlan,
-    waiting: list[PlannedCell],
-    rules: ResumeRules,
-    jobs: int,
-    device: str,
-    on_record: Callable[[Record], object],
-) -> None:
+def execute_on_slurm(run: WaitingRun, on_record: Callable[[Record], object]) -> None:
     """Submit the waiting cells and show the progress until all have records; arguments as for `local`.
 
     Raises:
         StoppedError: no worker is left, but cells are.
     """
-    log_progress(submit(resolved, waiting, rules, False))
-    folder, workers = resolved.request.folder, resolved.request.workers
-    progress = RunProgress(waiting, workers, on_record=on_record)
+    log_progress(submit(run, False))
+    folder, progress = run.folder, RunProgress(run.waiting, run.jobs, on_record=on_record)
     listing, job = RecordListing(RecordStore(folder).records), read_jobs(folder.resolve())[-1].id
     changed = asked = time.monotonic()
     with progress.show():
@@ -131,7 +118,7 @@ def execute_on_slurm(
             gone = ask and not is_queued(job)
             asked = now if ask else asked
             names = listing.names() if ask else listing.changed_names()
-            note_records(resolved, waiting, rules, progress, names)
+            run.note_records(progress, names)
             changed = now if len(progress.waiting) < left else changed
             if gone and len(progress.waiting) == left:
                 logs = f"{folder}/logs/slurm-{job}_*.txt"

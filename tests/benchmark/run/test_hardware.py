@@ -13,7 +13,7 @@ import torch
 from processes import SMALL, CommandLine, planned_records
 
 from mednet_bench.benchmark.run import estimate
-from mednet_bench.benchmark.run.executor import WorkerArgs
+from mednet_bench.benchmark.run.executor import WaitingRun, WorkerArgs
 from mednet_bench.benchmark.run.executors import local
 from mednet_bench.benchmark.run.machine_probe import NetworkTimes
 from mednet_bench.benchmark.run.scheduler import ResumeRules
@@ -147,7 +147,7 @@ def worker_args(device: str, jobs: int, monkeypatch: pytest.MonkeyPatch, out: Pa
     monkeypatch.setattr(local, "_WorkerProcess", args.append)
     monkeypatch.setattr(local, "_watch_workers", lambda *_: None)
     resolved = SimpleNamespace(request=RunConfig(out=str(out)))
-    local.execute_cells(resolved, [], ResumeRules(), jobs, device)  # type: ignore[arg-type]
+    local.execute_cells(WaitingRun(resolved, [], ResumeRules(), jobs, device))  # type: ignore[arg-type]
     return args
 
 
