@@ -11,6 +11,8 @@ from pathlib import Path
 
 PROGRAMS = ("munged", "slurmctld", "slurmd", "sbatch", "scontrol")
 NODES = ("n1", "n2")
+NODE_CPUS = min(2, os.cpu_count() or 1)
+"""Most jobs of one CPU that run on a node at the same time."""
 START_SECONDS = 120.0
 CONFIGURATION = """
 ClusterName=test
@@ -96,7 +98,7 @@ def running_cluster(place: Path, **prepare: str) -> Iterator[Cluster]:
     (place / "munge.key").chmod(0o600)
     place.chmod(0o755)
     host = os.uname().nodename
-    text = CONFIGURATION.format(place=place, host=host, cpus=os.cpu_count())
+    text = CONFIGURATION.format(place=place, host=host, cpus=NODE_CPUS)
     (place / "slurm.conf").write_text(text)
     files = {"key-file": "munge.key", "socket": "munge.socket", "pid-file": "munge.pid"}
     files |= {"log-file": "munge.log", "seed-file": "munge.seed"}

@@ -11,8 +11,8 @@ from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
-from processes import CommandLine, cells_in, is_running, planned_records, records_in, tally, wait_until
-from real_slurm import NODES, Cluster, is_installed, running_cluster
+from processes import CommandLine, cells_in, crowd, is_running, planned_records, records_in, tally, wait_until
+from real_slurm import NODE_CPUS, NODES, Cluster, is_installed, running_cluster
 
 from mednet_bench.benchmark.run.run_status import run_status
 from mednet_bench.benchmark.schema.records import Record, RecordStore
@@ -69,11 +69,15 @@ def test_workers_that_are_killed_stopped_or_queued_again_and_a_dead_node_lose_no
     out, lines, started = tmp_path / "run", tmp_path / "tally", time.monotonic()
     store, busy = RecordStore(out), {node: list[tuple[int, str, str]]() for node in NODES}
     settings = {**cluster.settings, "QUICK_SECONDS": "4", "MEDNET_BENCH_LEASE": "10"}
+    if repetition % 2 == 0:  # all four workers are in a slow cell at the same time; else in any
+        settings["QUICK_CROWD"] = f"{len(NODES) * NODE_CPUS}"
 
     def find_busy() -> bool:
-        """List the workers that score a cell, by node, until there are three or the run has ended."""
+        """List the workers that compute a cell, by node, until there are three or the run has ended."""
         status = run_status(out)
         if not any(record.cell.step == "pretrain" for record in store.read_all()):
+            return status.is_done
+        if len(crowd(lines)) < int(settings.get("QUICK_CROWD", "0")):
             return status.is_done
         for node, workers in busy.items():
             owners = [(cell.owner.split(), cell.key) for cell in status.running]
