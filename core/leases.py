@@ -101,16 +101,20 @@ class LeaseOwner(msgspec.Struct, frozen=True, kw_only=True):
 
 def new_owner() -> LeaseOwner:
     """Describe this process as the owner of a new lease."""
-    environment = os.environ
-    array = "_".join(filter(None, map(environment.get, ("SLURM_ARRAY_JOB_ID", "SLURM_ARRAY_TASK_ID"))))
     return LeaseOwner(
         token=uuid.uuid4().hex,
         host=socket.gethostname(),
         pid=os.getpid(),
         started=process_start(os.getpid()),
         boot=machine_boot(),
-        job=array or environment.get("SLURM_JOB_ID", ""),
+        job=cluster_job(),
     )
+
+
+def cluster_job() -> str:
+    """Return the id of this process's job at Slurm, as "45_1" for a task of an array; "" outside of one."""
+    array = map(os.environ.get, ("SLURM_ARRAY_JOB_ID", "SLURM_ARRAY_TASK_ID"))
+    return "_".join(filter(None, array)) or os.environ.get("SLURM_JOB_ID", "")
 
 
 class Lease:
@@ -276,7 +280,7 @@ def _remove_ended(path: Path) -> bool:
         return False
     try:
         again = read_lease(path)
-        ended = again is not None and again[0].token == token
+        ended = again is not None and again[0].token == token and again[1] == renewed
         if ended:
             path.unlink(missing_ok=True)
         return ended

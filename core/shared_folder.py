@@ -51,7 +51,7 @@ class FolderFacts(msgspec.Struct, frozen=True, kw_only=True):
         """Say whether many nodes may share the folder."""
         if self.faults:
             return f"Many nodes may not share {self.folder}: {'; '.join(self.faults)}."
-        return f"Many nodes may share {self.folder}; run this once on each kind of node."
+        return f"Many nodes may share {self.folder}, as far as one shows it; run this on each kind of node."
 
 
 def probe_folder(folder: Path) -> FolderFacts:

@@ -132,7 +132,12 @@ def plan_run(config: RunConfig, from_cards: bool = False) -> PlannedRun:
     store = RecordStore(config.folder)
     resolved = _resolve(config, store.refuse_old_format, from_cards)
     waiting = pending_cells(resolved, store, ResumeRules())
-    return PlannedRun(resolved, waiting, run.preflight.resolve_device(config.device) if waiting else None)
+    if not waiting:
+        return PlannedRun(resolved, waiting, None)
+    elsewhere = run.executor.check_executor(config).elsewhere
+    # the machines that will compute are not known: the estimate is for as many of this kind
+    device = run.preflight.resolve_device("auto" if elsewhere else config.device)
+    return PlannedRun(resolved, waiting, device)
 
 
 def compute_run(
@@ -191,6 +196,8 @@ def _prepare(config: RunConfig) -> tuple["run.executor.WaitingRun", dict[str, Re
     store = RecordStore(folder)
     cache_limit()  # a wrong value is an error now, not in every cell
     lease_seconds()
+    if config.executor != RunConfig().executor:  # imports torch, which a finished run does not need
+        run.executor.check_executor(config)  # before downloads
     resolved = _resolve(config, lambda: (writable_folder(folder), store.refuse_old_format()))
     sweep(folder)
     for place in {cache_folder(), scratch_folder()}:

@@ -56,8 +56,8 @@ def pretrain_automatic(
             return existing
         started = time.perf_counter()
         result, parts = _train_in_parts(plan, recipe, places, device, check, cuda_graphs)
-        if lease:
-            lease.check()
+        if lease and not lease.is_mine():  # stopped for so long that another process took over
+            return pretrain_automatic(plan, recipe, places, device, weights, check, cuda_graphs)
         write_tensors(weights, result.state, ("identity", plan.identity))
         facts = PretrainFacts(
             images={source.name: source.images for source in result.sources},

@@ -20,11 +20,11 @@ from .planner import ResolvedPlan
 from .preflight import resolve_device
 from .progress import RunProgress, describe_cell
 from .resolve import resolve_request
-from .scheduler import CellWatcher, ResumeRules, compute_cells, is_done
+from .scheduler import CellWatcher, ResumeRules, compute_cells, kept_record
 
 WATCH_SECONDS = 0.5
-STATUS_SECONDS = 2.0
-"""How often a worker says what it does."""
+STATUS_SECONDS, LOG_SECONDS = 2.0, 60.0
+"""How often a worker says what it does, to its parent or in the log of a job."""
 LEAST_SECONDS = 60.0
 """Time before its limit at which a worker takes no further cell; twice its longest cell if that is more."""
 
@@ -73,10 +73,10 @@ class WaitingRun:
         """Count the cells among `written` keys whose records the rules keep."""
         store = RecordStore(self.folder)
         for planned in self.waiting:
-            if planned.key in progress.waiting and planned.key in written:
-                record = store.read(planned.key)
-                if record and is_done(self.resolved, store, planned, self.rules):
-                    progress.note_record(record)
+            if planned.key not in progress.waiting or planned.key not in written:
+                continue
+            if record := kept_record(self.resolved, store, planned, self.rules):
+                progress.note_record(record)
 
 
 @dataclass(frozen=True)
@@ -126,14 +126,13 @@ class TimeLimit:
         self.ends = time.monotonic() + seconds
         self.longest = 0.0
         self._started: float | None = None
-        self.cells = 0
-        """Number of cells that were started."""
-        self.over = False
+        self.over = self.was_used = False
+        """Whether the time is nearly over; whether a cell was started or waited for."""
 
     def note_start(self) -> None:
         """Note that a cell starts."""
         self._started = time.monotonic()
-        self.cells += 1
+        self.was_used = True
 
     def may_start(self) -> bool:
         """Whether another cell probably ends within the limit."""
@@ -155,7 +154,9 @@ def resolve_worker(args: WorkerArgs) -> tuple[CellRunner, list[PlannedCell]]:
     keys = set(args.keys)
     waiting = [planned for planned in resolved.plan.cells if planned.key in keys]
     if len(waiting) < len(keys):  # keys hash the fingerprints of data and weights
-        raise StoppedError("Data, weights or cards changed after this run was planned.")
+        raise StoppedError(
+            "Data, weights or cards are not those that this run was planned with: run the same command again."
+        )
     return CellRunner(resolved, args.device if args.parent else resolve_device(args.device)), waiting
 
 
@@ -172,9 +173,10 @@ def serve_worker(args: WorkerArgs, limit: TimeLimit | None = None) -> None:
         print_status(doing[0])
 
     def wait(planned: PlannedCell, owner: str) -> None:
+        limit.was_used = True
         doing[0] = f"waiting for {owner}, which computes {describe_cell(planned.cell)}"
 
-    with report_status(lambda: doing[0]):
+    with report_status(lambda: doing[0], STATUS_SECONDS if args.parent else LOG_SECONDS):
         watcher = CellWatcher(start, on_wait=wait)
         compute_cells(runner, waiting, args.rules, watcher, limit.may_start)
 
@@ -185,11 +187,11 @@ def print_status(line: str) -> None:
 
 
 @contextmanager
-def report_status(line: Callable[[], str]) -> Iterator[None]:
-    """Print this worker's line every few seconds in the block."""
+def report_status(line: Callable[[], str], seconds: float) -> Iterator[None]:
+    """Print this worker's line every so many seconds in the block."""
     before = REPORTER.say, REPORTER.quiet
     with REPORTER.add(line), REPORTER.keep_ticking():
-        REPORTER.say, REPORTER.wait, REPORTER.quiet = print_status, STATUS_SECONDS, STATUS_SECONDS
+        REPORTER.say, REPORTER.wait, REPORTER.quiet = print_status, seconds, seconds
         try:
             yield
         finally:

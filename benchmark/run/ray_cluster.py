@@ -138,8 +138,8 @@ class RayWorker:
         for path in paths:
             if not Path(path).exists():
                 raise UserError(
-                    f"The Ray node {self.host} does not see {path}: share the run directory and the data "
-                    "under the same paths."
+                    f"The Ray node {self.host} does not see {path}: share the working folder and the run "
+                    "directory under the same paths."
                 )
         os.chdir(paths[0])
         decoded = msgspec.json.decode(args, type=WorkerArgs)
@@ -155,7 +155,8 @@ class RayWorker:
         while not all(store.path(need).exists() for need in planned.needs):  # written by another node
             if time.monotonic() > ends:
                 raise StoppedError(
-                    f"The Ray node {self.host} does not see records of others in {store.folder}."
+                    f"The Ray node {self.host} does not see records of others in {store.folder}: shorten the "
+                    "time for which it remembers folders (NFS: acdirmax), and run the same command again."
                 )
             time.sleep(POLL_SECONDS)
         compute_cells(self.runner, [planned], self.rules, CellWatcher())

@@ -7,7 +7,7 @@ from pathlib import Path
 import msgspec
 
 from ...core.errors import UserError
-from ...core.leases import read_lease, server_time
+from ...core.leases import lease_seconds, read_lease, server_time
 from ..schema.plan import read_plan
 from ..schema.records import RecordStore
 from .scheduler import late_notes
@@ -15,13 +15,18 @@ from .submitted_jobs import SubmittedJob, read_jobs
 
 
 class RunningCell(msgspec.Struct, frozen=True, kw_only=True):
-    """A cell that a process has claimed."""
+    """A cell of the plan that a process has claimed."""
 
     key: str
     owner: str
     """Such as "process 12 on node3 in job 45_1"."""
     renewed_seconds: float
     """Seconds since the process renewed its lease, by the file server's clock."""
+
+    @property
+    def is_silent(self) -> bool:
+        """Whether the lease has ended, so that the process is probably dead."""
+        return self.renewed_seconds > lease_seconds()
 
 
 class RunStatus(msgspec.Struct, frozen=True, kw_only=True):
@@ -48,13 +53,14 @@ def run_status(folder: Path) -> RunStatus:
     if plan is None:
         raise UserError(f"{folder} holds no plan of a run: name the --out of one.")
     records = [record for planned in plan.cells if (record := store.read(planned.key))]
+    keys = {planned.key for planned in plan.cells}
     ok = sum(record.status == "ok" for record in records)
     return RunStatus(
         folder=str(folder),
         cells=len(plan.cells),
         ok=ok,
         failed=len(records) - ok,
-        running=tuple(_running_cells(store)),
+        running=tuple(cell for cell in _running_cells(store) if cell.key in keys),
         late=len(late_notes(store)),
         jobs=tuple(read_jobs(folder)),
     )

@@ -96,11 +96,6 @@ def _drop_unneeded(wanted: list[PlannedCell]) -> list[PlannedCell]:
     return [planned for planned in wanted if planned.cell.step == "score" or planned.key in needs]
 
 
-def is_done(resolved: ResolvedPlan, store: RecordStore, planned: PlannedCell, rules: ResumeRules) -> bool:
-    """Whether the rules keep the record of a cell."""
-    return kept_record(resolved, store, planned, rules) is not None
-
-
 def kept_record(
     resolved: ResolvedPlan, store: RecordStore, planned: PlannedCell, rules: ResumeRules
 ) -> Record | None:
@@ -269,7 +264,7 @@ def _try_cell(session: _Session, planned: PlannedCell) -> bool:
             return False
         if store.path(planned.key).exists() and _is_recorded(session, planned):
             return True
-        if is_done(session.runner.resolved, store, planned, rules) and (record := store.read(planned.key)):
+        if record := kept_record(session.runner.resolved, store, planned, rules):
             if watcher.on_record:
                 watcher.on_record(record, False)  # another process was faster
             return True

@@ -1,6 +1,7 @@
 """Jobs of a cluster's scheduler that compute cells of a run directory."""
 
 import subprocess
+from contextlib import suppress
 from pathlib import Path
 
 import msgspec
@@ -18,17 +19,18 @@ class SubmittedJob(msgspec.Struct, frozen=True, kw_only=True):
     """UTC, ISO 8601."""
 
 
-def jobs_path(folder: Path) -> Path:
-    """Return the file with the jobs of a run directory."""
-    return folder / "cluster" / "jobs.json"
+def job_path(folder: Path, job: str) -> Path:
+    """Return the file of a job in a run directory."""
+    return folder / "cluster" / f"job-{job}.json"
 
 
 def read_jobs(folder: Path) -> list[SubmittedJob]:
     """Return the jobs that were submitted for a run directory, the last one last."""
-    try:
-        return msgspec.json.decode(read_regular(jobs_path(folder)), type=list[SubmittedJob])
-    except (OSError, msgspec.DecodeError):
-        return []
+    found = []
+    for path in folder.glob("cluster/job-*.json"):
+        with suppress(OSError, msgspec.DecodeError):
+            found.append(msgspec.json.decode(read_regular(path), type=SubmittedJob))
+    return sorted(found, key=lambda job: (job.submitted, job.id))
 
 
 def call_scheduler(*command: str, cure: str) -> str:
@@ -42,6 +44,11 @@ def call_scheduler(*command: str, cure: str) -> str:
     except subprocess.CalledProcessError as error:
         reason = " ".join(error.stderr.split()) or f"exit code {error.returncode}"
         raise UserError(f"{command[0]} refused ({reason.rstrip('.')}): {cure}.") from error
+
+
+def queued_jobs(folder: Path) -> list[str]:
+    """Return the ids of a run directory's jobs that wait or run."""
+    return [job.id for job in read_jobs(folder) if is_queued(job.id)]
 
 
 def is_queued(job: str) -> bool:

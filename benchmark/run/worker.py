@@ -15,6 +15,7 @@ import msgspec
 
 from ...core.errors import StoppedError, UserError, one_line
 from ...core.interrupts import TerminatedError, heed_sigterm
+from ...core.leases import cluster_job
 
 
 def worker_main(arguments: list[str]) -> int:
@@ -27,8 +28,10 @@ def worker_main(arguments: list[str]) -> int:
 
         limit = TimeLimit(seconds_left(*arguments[1:]) if arguments else float("inf"))
         serve_worker(msgspec.json.decode(args, type=WorkerArgs), limit)
+        if limit.over and not limit.was_used:
+            raise UserError("The time limit of this job leaves no time for a cell: submit one with more.")
         if limit.over:
-            queue_again(limit.cells)
+            queue_again()
     except UserError as error:
         print(one_line(str(error)), file=sys.stderr)
         return 2
@@ -54,11 +57,12 @@ def seconds_left(limit: str = "") -> float:
     return float(end) - time.time() if end else float("inf")
 
 
-def queue_again(cells: int) -> None:
-    """Let Slurm queue this job again for the cells that are left, if it has computed any."""
-    job = os.environ.get("SLURM_JOB_ID")
-    if job and cells:
-        print("The time is nearly over and cells are left: this job is queued again.", flush=True)
+def queue_again() -> None:
+    """Let Slurm queue this job again for the cells that are left."""
+    if job := cluster_job():  # SLURM_JOB_ID of one task is that of the array, all of which would be queued
+        print(
+            "The time is nearly over and cells are left: Slurm is asked to queue this job again.", flush=True
+        )
         with suppress(OSError):
             subprocess.run(["scontrol", "requeue", job])
 

@@ -74,14 +74,17 @@ class WorkerPool:
             known = isinstance(error.cause, (UserError, StoppedError))
             raise error.cause if known else _stopped(f"A worker failed ({last_line(error)})") from None
         except errors.RayError as error:  # the worker or its node has died, or cannot be reached
-            with suppress(errors.RayError):
-                self.ray.kill(actor)
+            same = [each for each in self.idle if host and each[1] == host]  # its node may have died
+            self.idle = [each for each in self.idle if each not in same]
+            for dead, _ in [(actor, host), *same]:
+                with suppress(errors.RayError):
+                    self.ray.kill(dead)
             self.given.discard(key)
             self.deaths[key] += 1
             if self.deaths[key] > MOST_DEATHS + self.workers * (not key):
                 what = f"computing {describe_cell(planned.cell)}" if planned else "starting"
                 raise _stopped(f"{self.deaths[key]} workers died {what} ({last_line(error)})") from None
-            self._add(1)
+            self._add(1 + len(same))
 
 
 def _stopped(reason: str) -> StoppedError:

@@ -4,6 +4,7 @@ A worker takes cells until none is left or its time is nearly over, so that shor
 is done is read from records, never from the scheduler's accounting.
 """
 
+import logging
 import os
 import re
 import shlex
@@ -18,6 +19,7 @@ import torch
 from ....core.clock import utc_now
 from ....core.errors import StoppedError, UserError
 from ....core.files import write_bytes, write_json
+from ....core.interrupts import defer_interrupts
 from ....core.leases import growing_wait
 from ....core.progress import log_progress
 from ...schema.records import Record, RecordStore
@@ -25,7 +27,7 @@ from .. import worker
 from ..executor import EXECUTORS, Executor, WaitingRun
 from ..progress import RunProgress
 from ..scheduler import POLL_SECONDS, RecordListing
-from ..submitted_jobs import SubmittedJob, call_scheduler, is_queued, jobs_path, read_jobs
+from ..submitted_jobs import SubmittedJob, call_scheduler, is_queued, job_path, queued_jobs
 
 OWN_OPTIONS = ("array", "chdir", "output", "error", "wrap", "parsable")
 """Options of sbatch that the script sets."""
@@ -38,28 +40,52 @@ SCRIPT_HEADER = """#!/bin/bash
 
 
 def submit(run: WaitingRun, print_only: bool) -> str:
-    """Write the script of the workers and submit it; return a sentence, or the script for `print_only`.
+    """Submit the workers of a run; return a sentence about it, or for `print_only` only the script.
 
     Raises:
         UserError: an option of sbatch is wrong, or refused by the scheduler.
     """
+    if print_only:
+        return _prepare_script(run).read_text()
+    job, out = submit_job(run), shlex.quote(run.resolved.request.out)
+    return (
+        f"Submitted job {job.id} with {job.workers} workers for {len(run.waiting)} cells: "
+        f"`mednet-bench status {out}` shows what is done, `cancel` ends it, the same `run` command resumes."
+    )
+
+
+def submit_job(run: WaitingRun) -> SubmittedJob:
+    """Submit the workers of a run; warns of its jobs that wait or run already."""
+    folder, script = run.folder.resolve(), _prepare_script(run)
+    if queued := queued_jobs(folder):
+        log_progress(
+            f"warning: other workers of this run wait or run already (jobs {', '.join(queued)}): "
+            f"`mednet-bench cancel {shlex.quote(run.resolved.request.out)}` ends these too.",
+            logging.WARNING,
+        )
+    with defer_interrupts():  # `cancel` must know the job
+        answer = call_scheduler("sbatch", "--parsable", str(script), cure="change --slurm")
+        job = SubmittedJob(
+            id=answer.strip().partition(";")[0], workers=_worker_count(run), submitted=utc_now()
+        )
+        write_json(job_path(folder, job.id), job)
+    return job
+
+
+def _worker_count(run: WaitingRun) -> int:
+    return min(run.jobs, len(run.waiting))
+
+
+def _prepare_script(run: WaitingRun) -> Path:
+    """Write the arguments of the workers, and their script; return its path."""
     request, folder = run.resolved.request, run.folder.resolve()
-    count = min(run.jobs, len(run.waiting))
     arguments = folder / "cluster" / f"worker-{run.rules.run}.json"  # an earlier job may still read its own
-    script = write_script(folder, request.slurm, count, arguments)
+    script = write_script(folder, request.slurm, _worker_count(run), arguments)
     write_bytes(arguments, msgspec.json.encode(run.worker_args(request.device)))
     path = folder / "cluster" / "job.sh"
     (folder / "logs").mkdir(exist_ok=True)  # Slurm starts no job without it
     write_bytes(path, script.encode())
-    if print_only:
-        return script
-    job = call_scheduler("sbatch", "--parsable", str(path), cure="change --slurm").strip().partition(";")[0]
-    jobs = [*read_jobs(folder), SubmittedJob(id=job, workers=count, submitted=utc_now())]
-    write_json(jobs_path(folder), jobs)
-    return (
-        f"Submitted job {job} with {count} workers for {len(run.waiting)} cells: `mednet-bench status "
-        f"{shlex.quote(request.out)}` shows what is done, `cancel` ends it, the same `run` command resumes."
-    )
+    return path
 
 
 def write_script(folder: Path, options: Sequence[str], workers: int, arguments: Path) -> str:
@@ -74,7 +100,7 @@ def write_script(folder: Path, options: Sequence[str], workers: int, arguments: 
     Raises:
         UserError: an option is none of sbatch, or is set by the script.
     """
-    given = dict(map(_parse_option, options))
+    given = dict(map(_parse_option, _join_lists(options)))
     threads = torch.get_num_threads()  # as in this process: the number changes last digits
     usual = {"job-name": "mednet-bench", "requeue": "", "open-mode": "append", "cpus-per-task": f"{threads}"}
     output = f"{folder}/logs/slurm-".replace("%", "%%") + "%A_%a.txt"
@@ -86,10 +112,21 @@ def write_script(folder: Path, options: Sequence[str], workers: int, arguments: 
     settings = {"OMP_NUM_THREADS": f"{threads}", "PYTHONSAFEPATH": "1"}
     settings |= {name: value for name, value in os.environ.items() if name.startswith("MEDNET_BENCH_")}
     lines += [f"export {name}={shlex.quote(value)}" for name, value in sorted(settings.items())]
-    lines.append(f"cd {shlex.quote(str(Path.cwd()))}")  # paths of the command may be relative
+    lines.append(f"cd {shlex.quote(str(Path.cwd()))} || exit 2")  # paths of the command may be relative
     command = [sys.executable, "-m", worker.__name__, str(arguments)]
     time_limit = [given["time"]] if "time" in given else []
     return "\n".join([SCRIPT_HEADER.rstrip(), *lines, f"exec {shlex.join([*command, *time_limit])}", ""])
+
+
+def _join_lists(options: Sequence[str]) -> list[str]:
+    """Join what was split at the commas of a value, like exclude=n1,n2 or exclude=n[1,3]."""
+    joined: list[str] = []
+    for text in options:
+        if joined and "=" in joined[-1] and not re.fullmatch(r"(--)?[a-z][a-z-]*(=.*)?", text.strip()):
+            joined[-1] += f",{text.strip()}"
+        else:
+            joined.append(text)
+    return joined
 
 
 def _parse_option(text: str) -> tuple[str, str]:
@@ -107,9 +144,9 @@ def execute_on_slurm(run: WaitingRun, on_record: Callable[[Record], object]) -> 
     Raises:
         StoppedError: no worker is left, but cells are.
     """
-    log_progress(submit(run, False))
     folder, progress = run.folder, RunProgress(run.waiting, run.jobs, on_record=on_record)
-    listing, job = RecordListing(RecordStore(folder).records), read_jobs(folder.resolve())[-1].id
+    listing, job = RecordListing(RecordStore(folder).records), submit_job(run).id
+    log_progress(f"Submitted job {job}; it goes on if this command ends: `cancel` ends it.")
     changed = asked = time.monotonic()
     with progress.show():
         while progress.waiting:

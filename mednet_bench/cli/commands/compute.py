@@ -45,11 +45,9 @@ def cancel_command(values: ParsedValues) -> int:
 
     RUN is the run directory.
     """
-    jobs = run.submitted_jobs.read_jobs(values["run"])
-    if not jobs:
+    if not run.submitted_jobs.read_jobs(values["run"]):
         raise UserError(f"{values['run']} has no jobs on a cluster: stop a run on this machine by Ctrl-C.")
-    queued = [job.id for job in jobs if run.submitted_jobs.is_queued(job.id)]
-    if queued:
+    if queued := run.submitted_jobs.queued_jobs(values["run"]):
         run.submitted_jobs.call_scheduler("scancel", *queued, cure="see `squeue`")
         say(f"Canceled {', '.join(queued)}; the same `run` command resumes.")
     else:

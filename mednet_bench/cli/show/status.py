@@ -9,9 +9,11 @@ def status_text(status: RunStatus) -> str:
     waiting = status.cells - status.ok - status.failed
     lines = [("run", status.folder), ("cells", f"{status.cells:,}")]
     lines.append(("done", f"{status.ok:,}" + (f", and {status.failed:,} failed" if status.failed else "")))
-    lines.append(("waiting", f"{waiting:,}, of which {len(status.running):,} are computed now"))
+    now = sum(not cell.is_silent for cell in status.running)
+    lines.append(("waiting", f"{waiting:,}, of which {now:,} are computed now"))
     for cell in status.running:
-        lines.append(("", f"{cell.key} by {cell.owner}, {cell.renewed_seconds:.0f} s ago"))
+        silent = " and probably dead: a worker takes the cell over" if cell.is_silent else ""
+        lines.append(("", f"{cell.key} by {cell.owner}, heard {cell.renewed_seconds:.0f} s ago{silent}"))
     if status.late:
         lines.append(("late", f"{count_noun(status.late, 'record')} dropped, see logs/*.late"))
     for job in status.jobs:

@@ -26,7 +26,7 @@ from processes import (
 )
 
 from mednet_bench.benchmark.run.planner import ResolvedPlan
-from mednet_bench.benchmark.run.scheduler import ResumeRules, is_done
+from mednet_bench.benchmark.run.scheduler import ResumeRules, kept_record
 from mednet_bench.benchmark.schema.plan import PlannedCell, read_plan
 from mednet_bench.benchmark.schema.records import RecordStore
 from mednet_bench.benchmark.schema.request import RunConfig
@@ -74,8 +74,8 @@ def test_a_run_repeats_what_another_had_computed_before_and_nothing_that_it_comp
     write(before, "other")
     rules = ResumeRules(overwrite).for_new_run(plan.cells, store)
     write(meanwhile, "other")
-    assert not is_done(resolved, store, before, rules)
-    assert is_done(resolved, store, meanwhile, rules)
+    assert not kept_record(resolved, store, before, rules)
+    assert kept_record(resolved, store, meanwhile, rules)
 
 
 def set_clock_ahead() -> None:

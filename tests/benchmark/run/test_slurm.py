@@ -7,13 +7,24 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 
+import msgspec
 import pytest
 from processes import QUICK, CommandLine, planned_records, records_in, sentence, tally, wait_until
+from stub_worker import stub_cells
 
-from mednet_bench.benchmark.run import worker
-from mednet_bench.benchmark.run.executor import LEAST_SECONDS, TimeLimit, check_executor
+from mednet_bench.benchmark.run import executor, worker
+from mednet_bench.benchmark.run.executor import (
+    LEAST_SECONDS,
+    TimeLimit,
+    WaitingRun,
+    WorkerArgs,
+    check_executor,
+)
 from mednet_bench.benchmark.run.executors import slurm
+from mednet_bench.benchmark.run.scheduler import ResumeRules
+from mednet_bench.benchmark.run.submitted_jobs import read_jobs
 from mednet_bench.benchmark.schema.request import RunConfig
 from mednet_bench.core.errors import UserError
 
@@ -45,7 +56,7 @@ def test_the_script_is_readable_and_options_override_those_of_the_program(
     assert lines[0] == "#!/bin/bash"
     for line in ("array=0-31", "partition=gpu", "gres=gpu:1", "exclusive", "cpus-per-task=8", "requeue"):
         assert f"#SBATCH --{line}" in lines
-    assert "export MEDNET_BENCH_DATA='/data/of us'" in lines and f"cd {Path.cwd()}" in lines
+    assert "export MEDNET_BENCH_DATA='/data/of us'" in lines and f"cd {Path.cwd()} || exit 2" in lines
     assert lines[-1].startswith("exec ") and lines[-1].endswith("worker.json 02:00:00")
     assert sum(line.startswith("#SBATCH --cpus-per-task") for line in lines) == 1
 
@@ -106,17 +117,49 @@ def test_a_worker_takes_no_cell_that_would_not_end_in_time(monkeypatch: pytest.M
     now[0] = 300.0
     assert limit.may_start() and limit.longest == 300
     now[0] = 401.0
-    assert not limit.may_start() and limit.over and limit.cells == 1
+    assert not limit.may_start() and limit.over and limit.was_used
     assert not TimeLimit(LEAST_SECONDS - 1).may_start()
 
 
-def test_a_job_is_queued_again_only_if_it_has_computed_cells(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(("used", "code"), [(True, 0), (False, 2)])
+def test_a_job_whose_time_is_over_is_queued_again_if_it_had_time_for_a_cell(
+    used: bool, code: int, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def serve(args: WorkerArgs, limit: TimeLimit) -> None:
+        limit.over, limit.was_used = True, used
+
     calls: list[list[str]] = []
+    monkeypatch.setattr(executor, "serve_worker", serve)
+    monkeypatch.setattr(worker, "heed_sigterm", lambda: None)
     monkeypatch.setattr(worker.subprocess, "run", calls.append)
-    monkeypatch.setenv("SLURM_JOB_ID", "12")
-    worker.queue_again(0)
-    worker.queue_again(3)
-    assert calls == [["scontrol", "requeue", "12"]]
+    # one task of an array has the array's number as its own, which names all tasks
+    for name, value in (("JOB_ID", "12"), ("ARRAY_JOB_ID", "12"), ("ARRAY_TASK_ID", "3")):
+        monkeypatch.setenv(f"SLURM_{name}", value)
+    args = WorkerArgs(request=RunConfig(), device="cpu", rules=ResumeRules(), keys=())
+    (tmp_path / "args").write_bytes(msgspec.json.encode(args))
+    assert worker.worker_main([str(tmp_path / "args")]) == code
+    assert calls == [["scontrol", "requeue", "12_3"]] * used
+    assert ("leaves no time for a cell" in capsys.readouterr().err) != used
+
+
+def test_a_second_submission_warns_and_cancel_knows_both(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    answers, queued = iter(["76;here\n", "77\n"]), list[str]()
+    monkeypatch.setattr(slurm, "call_scheduler", lambda *command, cure: next(answers))
+    monkeypatch.setattr(slurm, "queued_jobs", lambda folder: queued)
+    resolved = SimpleNamespace(request=RunConfig(out=str(tmp_path), executor="slurm", workers=4))
+    waiting = WaitingRun(resolved, stub_cells(2), ResumeRules(run="r"), 4, "")  # type: ignore[arg-type]
+    assert slurm.submit_job(waiting).id == "76" and not caplog.text
+    queued.append("76")
+    assert slurm.submit_job(waiting).workers == 2
+    assert "other workers of this run wait or run already (jobs 76)" in caplog.text
+    assert [job.id for job in read_jobs(tmp_path)] == ["76", "77"]
+
+
+def test_values_with_commas_are_not_options_of_their_own() -> None:
+    options = ["exclude=n1", "n2", "nodelist=n[1", "3]", "exclusive", "gres=gpu:1"]
+    assert slurm._join_lists(options) == ["exclude=n1,n2", "nodelist=n[1,3]", "exclusive", "gres=gpu:1"]
 
 
 @pytest.mark.slow

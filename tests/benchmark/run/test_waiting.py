@@ -82,10 +82,9 @@ def test_records_are_listed_only_when_one_was_written(tmp_path: Path) -> None:
 
 
 def test_a_worker_says_what_it_does_and_its_parent_shows_every_worker(
-    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
-    monkeypatch.setattr(executor, "STATUS_SECONDS", 0.0)
-    with executor.report_status(lambda: "a cell\n"), REPORTER.add(lambda: "learning rate 2 of 3"):
+    with executor.report_status(lambda: "a cell\n", 0.0), REPORTER.add(lambda: "learning rate 2 of 3"):
         REPORTER.tick()
     said = capsys.readouterr().out
     assert said.endswith("learning rate 2 of 3\n") and said.startswith("a cell")
