@@ -154,6 +154,26 @@ def test_what_was_made_is_not_made_again(tmp_path: Path, monkeypatch: pytest.Mon
     assert file.stat().st_mtime_ns == written
 
 
+def test_a_process_that_was_overtaken_takes_the_weights_of_the_other(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    train, lock, calls = module.train, tmp_path / "weights.lock", []
+
+    def overtaken(job: PretrainConfig, keeping: PretrainCallbacks) -> PretrainOutcome:
+        calls.append(job)
+        result = train(job, keeping)
+        if len(calls) == 1:  # meanwhile the lease has ended, and another process pretrains
+            lock.unlink()
+            calls.append(make(tmp_path))
+        return result
+
+    monkeypatch.setattr(module, "train", overtaken)
+    first, written = make(tmp_path), (tmp_path / "weights.safetensors").stat().st_mtime_ns
+    assert [first] == [each for each in calls if isinstance(each, PretrainFacts)] and len(calls) == 3
+    assert make(tmp_path) == first and not lock.exists()
+    assert (tmp_path / "weights.safetensors").stat().st_mtime_ns == written
+
+
 def flip_one_bit(file: Path) -> None:
     content = bytearray(file.read_bytes())
     content[-10] ^= 1  # of one weight
