@@ -19,8 +19,12 @@ def render_markdown(page: ReportPage) -> tuple[str, dict[str, bytes]]:
     """Render `page` as text and the figures for `figures/`: file name -> SVG."""
     drawings: dict[str, bytes] = {}
     lines = [f"# {escape_markdown(page.headline)}", ""]
-    for paragraph in filter(None, (page.sureness, page.recommendation, " ".join(page.next_step), page.scope)):
-        lines += [escape_markdown(paragraph), ""]
+    sureness, recommendation, gain, scope = map(
+        escape_markdown, (page.sureness, page.recommendation, page.next_step[0], page.scope)
+    )
+    options = f" `{page.next_step[1]}`" if page.next_step[1] else ""
+    for paragraph in filter(None, (sureness, recommendation, gain + options, scope)):
+        lines += [paragraph, ""]
     counts = ", ".join(f"**{number:,}** {escape_markdown(what)}" for number, what, _ in page.tally)
     lines += [f"{counts}.", ""]
     for doubt in page.doubts:

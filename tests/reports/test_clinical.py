@@ -2,6 +2,7 @@
 
 import csv
 import io
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -129,6 +130,9 @@ def test_the_report_says_it_by_patient_and_at_a_stated_prevalence(tmp_path: Path
     CliRunner().invoke(cli, asked, standalone_mode=False, catch_exceptions=False)
     text = (out / "report.md").read_text()
     assert "## By patient" in text and "## Clinical measures" in text and "prevalence of 2\u00a0%" in text
+    assert re.search(r"^[A-Z][^`]*\. `--[a-z][^`]+`$", text, re.MULTILINE), (
+        "the next step, and its options as code"
+    )
     (line,) = csv.DictReader((out / "verdicts_by_patient.csv").open(newline=""))
     assert line["n_test"] == "100"
     found = clinical_lines(load_report_input([tmp_path]))[0]
