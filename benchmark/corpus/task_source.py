@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import lru_cache
+from pathlib import Path
 from typing import Protocol, runtime_checkable
 
 from ...core.errors import UserError
@@ -91,11 +92,14 @@ class _InMemoryRows:
 
 
 def _split_rows(content: str, source: TaskSource, split: str) -> SplitRows:
-    return _open_rows(content, source.task, source.places, source.size, split)
+    path = getattr(source.task.source, "path", None)  # tasks are equal wherever their file is
+    return _open_rows(content, path, source.task, source.places, source.size, split)
 
 
 @lru_cache(maxsize=1)  # a process reads units in order, and so opens each file once
-def _open_rows(content: str, task: Task, places: DataLocations, size: int, split: str) -> SplitRows:
+def _open_rows(
+    content: str, _path: Path | None, task: Task, places: DataLocations, size: int, split: str
+) -> SplitRows:
     if isinstance(task.source, StreamedSource):
         return task.source.rows(split, size, places)
     splits = task.source.load(size, places)

@@ -108,8 +108,11 @@ FILES = {
     "TorchXRayVision DenseNet": PublishedFile("torchxrayvision", "densenet121", under("", *XRAY), ONE),
     "TorchXRayVision ResNet": PublishedFile("torchxrayvision", "test_resnet", under("model.", *XRAY), ONE),
 }
-LARGE = ("ConVIRT", "RadiologyNET EfficientNet")
-"""Files of networks that take ten seconds."""
+LARGE = (
+    "ConVIRT", "MGCA", "MGCA ViT", "RadiologyNET DenseNet", "RadiologyNET EfficientNet",
+    "RadiologyNET Inception", "TorchXRayVision DenseNet",
+)  # fmt: skip
+"""Files of networks that take three to ten seconds."""
 
 
 def loaded(state: State, file: PublishedFile, folder: Path) -> nn.Module:

@@ -25,6 +25,7 @@ class Display:
         self.shown.append(thing._repr_html_())
 
 
+@pytest.mark.slow
 def test_a_run_in_a_notebook_updates_one_progress_bar(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd):
     display = Display()
     shell = SimpleNamespace(kernel=object())

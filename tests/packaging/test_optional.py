@@ -120,6 +120,7 @@ def test_a_corpus_names_its_extra(tmp_path: Path) -> None:
     assert sentence(run_command(*pretrain, cwd=tmp_path)) == cure
 
 
+@pytest.mark.slow
 def test_an_export_to_onnx_names_its_extra(tmp_path: Path) -> None:
     said = sentence(run_command("export", "gray-mednet", "--to", "onnx", "--out", "out", cwd=tmp_path))
     assert said == "Exporting to ONNX needs onnx: pip install 'mednet-bench[onnx]'."

@@ -46,6 +46,7 @@ def desk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
+@pytest.mark.slow
 def test_the_commands_of_the_page_work(desk: Path) -> None:
     assert len(COMMANDS) >= 5
     for command in COMMANDS:

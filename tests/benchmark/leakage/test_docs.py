@@ -49,6 +49,7 @@ def test_the_page_prints_what_the_commands_print(desk: Path) -> None:
         assert not missing, (task, missing, said)
 
 
+@pytest.mark.slow
 def test_the_run_of_the_page_says_what_it_dropped(desk: Path) -> None:
     (line,) = [line for line in LINES if "--dedupe" in line]
     assert "1 of 156 test images stand in train or val" in command(line).stderr

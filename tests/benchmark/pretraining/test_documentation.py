@@ -27,6 +27,7 @@ def words(line: str) -> list[str]:
     return shlex.split(line[line.index("mednet-bench") :])[1:]
 
 
+@pytest.mark.slow
 def test_the_commands_of_the_page_work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "corpora").mkdir()
     make_corpus(tmp_path / "corpora" / "gray")

@@ -232,6 +232,7 @@ def test_wrong_requests_end_in_one_sentence_and_leave_nothing(
     assert sorted(path.name for path in tmp_path.iterdir()) == ["half", "other", "there"]
 
 
+@pytest.mark.slow
 def test_a_wrong_request_exits_with_2(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "mednet_bench", "export", tmp_path, "--to", "timm", "--out", "out"]
     ended = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)

@@ -343,6 +343,7 @@ def test_the_command_finds_a_test_set_in_a_corpus(mednet_bench: CommandLine) -> 
     assert "none holds no corpus" in missing.stderr
 
 
+@pytest.mark.slow
 def test_the_commands_of_the_page_work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     root = Path(__file__).parents[3]
     data = Path(os.environ.get("MEDNET_BENCH_DATA") or root.parent / "shared" / "data").resolve()
