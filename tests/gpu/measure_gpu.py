@@ -257,7 +257,7 @@ def part_packing(machine: Machine) -> list[Row]:
     rows: list[Row] = []
     for graphs in (False, True):
         alone = 0.0
-        for count in machine.pick((1, 2, 4, 8), (1, 2)):
+        for count in machine.pick((1, 2, 4, 8), (2,)):
             rate = _packed_rate(machine, count, graphs)
             alone = alone or rate
             name = f"{count} process(es) on one card, 28 px, {'with' if graphs else 'without'} graph"

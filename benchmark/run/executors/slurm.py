@@ -49,8 +49,8 @@ def submit(run: WaitingRun, print_only: bool) -> str:
         return _prepare_script(run).read_text()
     job, out = submit_job(run), shlex.quote(run.resolved.request.out)
     return (
-        f"Submitted job {job.id} with {job.workers} workers for {len(run.waiting)} cells: "
-        f"`mednet-bench status {out}` shows what is done, `cancel` ends it, the same `run` command resumes."
+        f"{_submitted(job, run)}: `mednet-bench status {out}` shows what is done, `cancel` ends it, the same "
+        "`run` command resumes."
     )
 
 
@@ -70,6 +70,10 @@ def submit_job(run: WaitingRun) -> SubmittedJob:
         )
         write_json(job_path(folder, job.id), job)
     return job
+
+
+def _submitted(job: SubmittedJob, run: WaitingRun) -> str:
+    return f"Submitted job {job.id} with {job.workers} workers for {len(run.waiting)} cells"
 
 
 def _worker_count(run: WaitingRun) -> int:
@@ -145,8 +149,9 @@ def execute_on_slurm(run: WaitingRun, on_record: Callable[[Record], object]) -> 
         StoppedError: no worker is left, but cells are.
     """
     folder, progress = run.folder, RunProgress(run.waiting, run.jobs, on_record=on_record)
-    listing, job = RecordListing(RecordStore(folder).records), submit_job(run).id
-    log_progress(f"Submitted job {job}; it goes on if this command ends: `cancel` ends it.")
+    listing, submitted = RecordListing(RecordStore(folder).records), submit_job(run)
+    log_progress(f"{_submitted(submitted, run)}; they go on if this command ends: `cancel` ends them.")
+    job = submitted.id
     changed = asked = time.monotonic()
     with progress.show():
         while progress.waiting:
