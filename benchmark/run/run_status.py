@@ -52,15 +52,18 @@ def run_status(folder: Path) -> RunStatus:
     plan, store = read_plan(folder), RecordStore(folder)
     if plan is None:
         raise UserError(f"{folder} holds no plan of a run: name the --out of one.")
-    records = [record for planned in plan.cells if (record := store.read(planned.key))]
+    found = ((planned.key, store.read(planned.key)) for planned in plan.cells)
+    records = {key: record for key, record in found if record}
     keys = {planned.key for planned in plan.cells}
-    ok = sum(record.status == "ok" for record in records)
+    running = [cell for cell in _running_cells(store) if cell.key in keys]
+    ok = sum(record.status == "ok" for record in records.values())
     return RunStatus(
         folder=str(folder),
         cells=len(plan.cells),
         ok=ok,
         failed=len(records) - ok,
-        running=tuple(cell for cell in _running_cells(store) if cell.key in keys),
+        # a worker that was killed just after it had written a record leaves its claim
+        running=tuple(cell for cell in running if not (cell.is_silent and cell.key in records)),
         late=len(late_notes(store)),
         jobs=tuple(read_jobs(folder)),
     )

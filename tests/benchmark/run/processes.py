@@ -19,6 +19,7 @@ import pytest
 
 from mednet_bench.benchmark.schema.plan import read_plan
 from mednet_bench.benchmark.schema.records import Record, RecordStore
+from mednet_bench.core.leases import read_lease
 
 PROGRAM = Path(sys.executable).parent / "mednet-bench"
 COMMAND = [sys.executable, "-c", "from mednet_bench.cli.main import main; main()"]
@@ -174,6 +175,12 @@ def run_forked(orders: Orders, out: str, err: str) -> None:
     sys.path[:0] = orders.environment["PYTHONPATH"].split(os.pathsep)
     sys.argv = ["mednet-bench", *orders.arguments]
     main()
+
+
+def claims(folder: Path) -> list[Path]:
+    """List the leases of a run directory whose processes live; one killed after its record leaves its own."""
+    found = ((path, read_lease(path)) for path in (folder / "locks").glob("*.lock"))
+    return [path for path, lease in found if lease and not lease[0].has_ended]
 
 
 def tally(path: Path) -> list[str]:

@@ -11,7 +11,17 @@ from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
-from processes import CommandLine, cells_in, crowd, is_running, planned_records, records_in, tally, wait_until
+from processes import (
+    CommandLine,
+    cells_in,
+    claims,
+    crowd,
+    is_running,
+    planned_records,
+    records_in,
+    tally,
+    wait_until,
+)  # fmt: skip
 from real_slurm import NODE_CPUS, NODES, Cluster, is_installed, running_cluster
 
 from mednet_bench.benchmark.run.run_status import run_status
@@ -54,7 +64,7 @@ def check_equal(folder: Path, alone: dict[str, Record], count: int = 24) -> None
     for record in records:
         assert record.status == "ok", record.error
         assert (record.metrics, record.hashes) == (alone[record.key].metrics, alone[record.key].hashes)
-    assert not list((folder / "locks").iterdir())
+    assert not claims(folder)
 
 
 def computed_often(lines: Path) -> list[str]:
@@ -106,7 +116,7 @@ def test_workers_that_are_killed_stopped_or_queued_again_and_a_dead_node_lose_no
     # the stopped worker may need longer than all others together, but it says that it came late
     wait_until(lambda: run_status(out).late or not is_running(stopped))
     assert len(list((out / "logs").glob(f"{cell}-*.late"))) == late
-    wait_until(lambda: not list((out / "locks").iterdir()))
+    wait_until(lambda: not claims(out))
     check_equal(out, alone)
     repeated = computed_often(lines)
     assert len(repeated) <= 1 + 1 + 2, "more cells than were disturbed"

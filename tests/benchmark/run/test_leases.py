@@ -7,14 +7,19 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
+import msgspec
 import pytest
 from processes import tally, wait_until
 from stub_worker import stub_cells, stub_record
 
+from mednet_bench.benchmark.run import run_status as module
 from mednet_bench.benchmark.run.scheduler import late_records, note_late_record
 from mednet_bench.benchmark.schema.records import RecordStore
+from mednet_bench.cli.show.status import status_text
 from mednet_bench.core.files import place_first
+from mednet_bench.core.leases import LeaseOwner
 
 Worker = subprocess.Popen[str]
 
@@ -117,3 +122,20 @@ def test_without_hard_links_the_first_record_is_still_the_only_one(
         f"warning: {tmp_path} is on a file system without hard links: records are written in place there, "
         "and one that a killed process leaves half written is made again by the next run."
     ]
+
+
+def test_status_tells_dead_workers_from_living_ones_and_leaves_out_claims_of_finished_cells(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cells, store = stub_cells(4), RecordStore(tmp_path)
+    monkeypatch.setattr(module, "read_plan", lambda folder: SimpleNamespace(cells=cells))
+    store.write(*stub_record(cells[0]))
+    for planned, age in zip([*cells[:3], *stub_cells(9)[8:]], (100, 100, 0, 0), strict=True):
+        path = store.lock(planned.key)
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(msgspec.json.encode(LeaseOwner(token="t", host="node7", pid=12)))
+        os.utime(path, (at := path.stat().st_mtime - age, at))
+    status = module.run_status(tmp_path)
+    assert [(cell.key, cell.is_silent) for cell in status.running] == [("00001", True), ("00002", False)]
+    said = status_text(status)
+    assert "3, of which 1 are computed now" in said and said.count("probably dead") == 1
