@@ -11,6 +11,7 @@ from .benchmark import run  # its modules that need torch are imported on first 
 from .benchmark.run.planner import ResolvedPlan
 from .benchmark.run.resolve import resolve_request
 from .benchmark.run.scheduler import ResumeRules, check_folder, late_records, pending_cells
+from .benchmark.run.waiting_run import WaitingRun
 from .benchmark.schema.plan import Cell, LabelsPerClass, PlannedCell
 from .benchmark.schema.records import Record, RecordStore
 from .benchmark.schema.request import RunConfig
@@ -190,7 +191,7 @@ def submit_run(config: RunConfig, print_only: bool = False) -> str:
     return executor.submit(ready, print_only) if ready.waiting else ""
 
 
-def _prepare(config: RunConfig) -> tuple["run.executor.WaitingRun", dict[str, Record]]:
+def _prepare(config: RunConfig) -> tuple[WaitingRun, dict[str, Record]]:
     """Resolve and check a run, and write its plan; return it, and the records of cells that do not wait."""
     folder = config.folder
     store = RecordStore(folder)
@@ -219,7 +220,7 @@ def _prepare(config: RunConfig) -> tuple["run.executor.WaitingRun", dict[str, Re
     else:
         resolved.plan.write(folder)
         _LOG.info(f"All {len(resolved.plan.cells)} cells have their records in {folder}: nothing to compute.")
-    return run.executor.WaitingRun(resolved, waiting, rules, jobs, device), kept
+    return WaitingRun(resolved, waiting, rules, jobs, device), kept
 
 
 def _count_processes(config: RunConfig, device: str) -> int:

@@ -2,81 +2,28 @@
 
 import os
 import time
-from collections.abc import Callable, Container, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
-
-import msgspec
 
 from ...core.errors import StoppedError, UserError, one_line
 from ...core.progress import REPORTER
 from ...core.registry import Registry
 from ..schema.plan import PlannedCell
-from ..schema.records import Record, RecordStore
+from ..schema.records import Record
 from ..schema.request import RunConfig
 from .cell_runner import CellRunner
-from .planner import ResolvedPlan
 from .preflight import resolve_device
-from .progress import RunProgress, describe_cell
+from .progress import describe_cell
 from .resolve import resolve_request
-from .scheduler import CellWatcher, ResumeRules, compute_cells, kept_record
+from .scheduler import CellWatcher, compute_cells
+from .waiting_run import WaitingRun, WorkerArgs
 
 WATCH_SECONDS = 0.5
 STATUS_SECONDS, LOG_SECONDS = 2.0, 60.0
 """How often a worker says what it does, to its parent or in the log of a job."""
 LEAST_SECONDS = 60.0
 """Time before its limit at which a worker takes no further cell; twice its longest cell if that is more."""
-
-
-class WorkerArgs(msgspec.Struct, frozen=True, kw_only=True):
-    """Arguments of a worker process, as JSON on its standard input or in a file."""
-
-    request: RunConfig
-    device: str
-    rules: ResumeRules
-    keys: tuple[str, ...]
-    """Waiting cells of all workers together."""
-    parent: int = 0
-    """Process id of the parent; a worker whose parent has died ends after its cell. 0 on another machine."""
-
-
-@dataclass(frozen=True)
-class WaitingRun:
-    """Run whose waiting cells are to be computed.
-
-    Attributes:
-        waiting: cells without a record, from `pending_cells`.
-        rules: with the run id.
-        jobs: number of processes; they share cells through leases in the run directory.
-        device: torch device of this machine; "cuda" is all visible GPUs, "" where it computes nothing.
-    """
-
-    resolved: ResolvedPlan
-    waiting: list[PlannedCell]
-    rules: ResumeRules
-    jobs: int
-    device: str
-
-    @property
-    def folder(self) -> Path:
-        """The run directory."""
-        return self.resolved.request.folder
-
-    def worker_args(self, device: str, parent: int = 0) -> WorkerArgs:
-        """Return the arguments of a worker."""
-        keys = tuple(planned.key for planned in self.waiting)
-        request, rules = self.resolved.request, self.rules
-        return WorkerArgs(request=request, device=device, rules=rules, keys=keys, parent=parent)
-
-    def note_records(self, progress: RunProgress, written: Container[str]) -> None:
-        """Count the cells among `written` keys whose records the rules keep."""
-        store = RecordStore(self.folder)
-        for planned in self.waiting:
-            if planned.key not in progress.waiting or planned.key not in written:
-                continue
-            if record := kept_record(self.resolved, store, planned, self.rules):
-                progress.note_record(record)
 
 
 @dataclass(frozen=True)

@@ -21,8 +21,9 @@ from ...core.leases import lease_seconds
 from ...core.optional import import_extra
 from ..schema.records import RecordStore
 from ..schema.request import RunConfig
-from .executor import WorkerArgs, resolve_worker
+from .executor import resolve_worker
 from .scheduler import POLL_SECONDS, CellWatcher, compute_cells
+from .waiting_run import WorkerArgs
 
 CONNECT_SECONDS = 5.0
 RAY_SETTINGS = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_NUM_REDIS_GET_RETRIES": "3"}

@@ -24,7 +24,8 @@ def worker_main(arguments: list[str]) -> int:
     try:
         # before torch is imported: the parent waits until it is read
         args = Path(arguments[0]).read_bytes() if arguments else sys.stdin.buffer.read()
-        from .executor import TimeLimit, WorkerArgs, serve_worker
+        from .executor import TimeLimit, serve_worker
+        from .waiting_run import WorkerArgs
 
         limit = TimeLimit(seconds_left(*arguments[1:]) if arguments else float("inf"))
         serve_worker(msgspec.json.decode(args, type=WorkerArgs), limit)

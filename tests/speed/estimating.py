@@ -15,10 +15,10 @@ from pathlib import Path
 from typing import Any
 
 from mednet_bench.benchmark.run.estimate import estimate_plan
-from mednet_bench.benchmark.run.executor import WaitingRun
 from mednet_bench.benchmark.run.executors.local import execute_cells
 from mednet_bench.benchmark.run.machine_probe import MachineProbe
 from mednet_bench.benchmark.run.scheduler import ResumeRules
+from mednet_bench.benchmark.run.waiting_run import WaitingRun
 from mednet_bench.benchmark.schema.request import RunConfig
 from mednet_bench.core.files import writable_folder
 from mednet_bench.experiment import plan_run

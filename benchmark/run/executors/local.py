@@ -17,9 +17,10 @@ from ....core.hardware import worker_devices
 from ...schema.records import Record, RecordStore
 from .. import worker as worker_module
 from ..cell_runner import CellRunner
-from ..executor import EXECUTORS, WATCH_SECONDS, Executor, WaitingRun, WorkerArgs
+from ..executor import EXECUTORS, WATCH_SECONDS, Executor
 from ..progress import RunProgress
 from ..scheduler import CellWatcher, RecordListing, compute_cells
+from ..waiting_run import WaitingRun, WorkerArgs
 
 LINE_BYTES = 8192
 WORKER_EXIT_SECONDS = 60.0

@@ -11,10 +11,11 @@ import msgspec
 from ....core.errors import StoppedError, UserError
 from ...schema.plan import PlannedCell
 from ...schema.records import Record, RecordStore
-from ..executor import EXECUTORS, WATCH_SECONDS, Executor, WaitingRun
+from ..executor import EXECUTORS, WATCH_SECONDS, Executor
 from ..progress import RunProgress, describe_cell
 from ..ray_cluster import RayWorker, connect_to_ray, last_line, shared_paths, worker_resources
 from ..scheduler import RecordListing
+from ..waiting_run import WaitingRun
 
 IDLE_SECONDS = 600.0
 """How long no worker may compute or answer, e.g. while the cluster grows, before the run stops."""

@@ -24,10 +24,11 @@ from ....core.leases import growing_wait
 from ....core.progress import log_progress
 from ...schema.records import Record, RecordStore
 from .. import worker
-from ..executor import EXECUTORS, Executor, WaitingRun
+from ..executor import EXECUTORS, Executor
 from ..progress import RunProgress
 from ..scheduler import POLL_SECONDS, RecordListing
 from ..submitted_jobs import SubmittedJob, call_scheduler, is_queued, job_path, queued_jobs
+from ..waiting_run import WaitingRun
 
 OWN_OPTIONS = ("array", "chdir", "output", "error", "wrap", "parsable")
 """Options of sbatch that the script sets."""

@@ -13,10 +13,10 @@ import torch
 from processes import SMALL, CommandLine, planned_records
 
 from mednet_bench.benchmark.run import estimate
-from mednet_bench.benchmark.run.executor import WaitingRun, WorkerArgs
 from mednet_bench.benchmark.run.executors import local
 from mednet_bench.benchmark.run.machine_probe import NetworkTimes
 from mednet_bench.benchmark.run.scheduler import ResumeRules
+from mednet_bench.benchmark.run.waiting_run import WaitingRun, WorkerArgs
 from mednet_bench.benchmark.schema import provenance
 from mednet_bench.benchmark.schema.request import RunConfig
 from mednet_bench.core import hardware

@@ -18,13 +18,12 @@ from mednet_bench.benchmark.run import executor, worker
 from mednet_bench.benchmark.run.executor import (
     LEAST_SECONDS,
     TimeLimit,
-    WaitingRun,
-    WorkerArgs,
     check_executor,
 )
 from mednet_bench.benchmark.run.executors import slurm
 from mednet_bench.benchmark.run.scheduler import ResumeRules
 from mednet_bench.benchmark.run.submitted_jobs import read_jobs
+from mednet_bench.benchmark.run.waiting_run import WaitingRun, WorkerArgs
 from mednet_bench.benchmark.schema.request import RunConfig
 from mednet_bench.core.errors import UserError
 
