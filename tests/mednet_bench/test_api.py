@@ -94,6 +94,7 @@ def test_the_same_call_resumes_and_a_changed_margin_is_that_of_the_report(
     assert page == tmp_path / "page" / "report.html" and "0.2 AUC" in page.read_text()
 
 
+@pytest.mark.slow
 def test_new_records_reach_the_callback(tmp_path: Path):
     seen: list[Record] = []
     mb.run(out=tmp_path / "run", on_record=seen.append, report=False, **{**OPTIONS, "fractions": 0.1})

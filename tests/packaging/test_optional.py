@@ -65,6 +65,7 @@ def sentence(ended: subprocess.CompletedProcess[str]) -> str:
     return ended.stderr.strip().removeprefix("mednet-bench: ")
 
 
+@pytest.mark.slow
 def test_every_module_imports(tmp_path: Path) -> None:
     files = [file for package in PACKAGES for file in (ROOT / package).rglob("*.py")]
     files += [file for file in (ROOT / "mednet_bench").glob("*.py") if file.stem != "__main__"]

@@ -166,6 +166,7 @@ def command(*arguments: object) -> Result:
     return CliRunner().invoke(cli, [*map(str, arguments)], standalone_mode=False)
 
 
+@pytest.mark.slow
 def test_the_command_audits_a_card(card: Path, tmp_path: Path) -> None:
     result = command("audit", "leakage", card, "--json", "--strict", "--out", tmp_path / "found")
     assert not result.exception, result.exception

@@ -110,6 +110,7 @@ def test_info_shows_the_card_of_a_task(fresh: CommandLine):
         assert fact in ended.stdout
 
 
+@pytest.mark.slow
 def test_doctor_prints_versions_devices_data_weights_and_what_would_work(mednet_bench: CommandLine):
     ended = mednet_bench("doctor")
     assert ended.returncode == 0, ended.stderr

@@ -90,6 +90,7 @@ def test_the_records_of_a_repeat_test_every_image_once(card: Path, monkeypatch: 
     assert not plan_run(config).waiting
 
 
+@pytest.mark.slow
 def test_a_cell_never_sees_its_test_images(card: Path) -> None:
     """The manifest names the rows that a cell may use; protocols get no label of a test image."""
     config = config_of(card, protocols="finetune", fractions="1", repeats=1)

@@ -94,6 +94,7 @@ def test_features_are_those_of_the_network_in_eval_mode(tmp_path: Path, loaded: 
         np.testing.assert_allclose(found.splits[split], expected, rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_thirty_cells_cost_one_pass_for_loaded_weights(tmp_path: Path, spy: Spy, loaded: InitCard) -> None:
     here = bench(tmp_path, loaded)
     for fraction in FRACTIONS:

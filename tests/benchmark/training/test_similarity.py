@@ -130,6 +130,7 @@ def toys_record() -> Record:
     return msgspec.convert(content, Record)
 
 
+@pytest.mark.slow
 def test_a_run_of_derived_inits_is_reported_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MEDNET_BENCH_CACHE", str(tmp_path / "cache"))
     weights = toys.write_weights(tmp_path / "imagenet.safetensors", side=32)

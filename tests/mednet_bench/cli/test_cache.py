@@ -78,6 +78,7 @@ def raise_error(result) -> None:
     raise result.exception
 
 
+@pytest.mark.slow
 def test_features_have_a_folder_of_their_own(
     command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -100,6 +100,7 @@ def test_plan_gives_every_cell_with_its_key_and_state(command, no_probe: None, t
     assert "2 of 4 cells on cpu: between 1 s and 1 min 30 s" in text
 
 
+@pytest.mark.slow
 def test_plan_of_a_finished_run_has_null_for_device_and_time(command) -> None:
     command("run", *SMALL, "--no-report")
     plan = document(command("plan", *SMALL, "--estimate-only", "--format", "json"))

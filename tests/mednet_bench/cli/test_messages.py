@@ -105,6 +105,7 @@ def test_verbose_adds_files_features_planning_and_tracebacks(
     assert "Traceback" not in quiet
 
 
+@pytest.mark.slow
 def test_the_log_gets_every_message_with_time_and_level_and_is_appended_to(command, tmp_path: Path) -> None:
     log = tmp_path / "logs" / "run.log"
     shown = command("run", *SMALL, "--quiet", "--no-report", "--log", log)
@@ -159,6 +160,7 @@ def test_a_log_that_cannot_be_written_is_an_error_before_anything_runs(command, 
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.slow
 def test_a_log_on_a_full_disk_ends_and_the_command_does_not(command) -> None:
     if not Path("/dev/full").exists():
         pytest.skip("this system has no /dev/full")
