@@ -55,15 +55,18 @@ def run_status(folder: Path) -> RunStatus:
     found = ((planned.key, store.read(planned.key)) for planned in plan.cells)
     records = {key: record for key, record in found if record}
     keys = {planned.key for planned in plan.cells}
-    running = [cell for cell in _running_cells(store) if cell.key in keys]
     ok = sum(record.status == "ok" for record in records.values())
     return RunStatus(
         folder=str(folder),
         cells=len(plan.cells),
         ok=ok,
         failed=len(records) - ok,
-        # a worker that was killed just after it had written a record leaves its claim
-        running=tuple(cell for cell in running if not (cell.is_silent and cell.key in records)),
+        running=tuple(
+            cell
+            for cell in _running_cells(store)
+            # a worker that was killed just after it had written a record leaves its claim
+            if cell.key in keys and not (cell.is_silent and cell.key in records)
+        ),
         late=len(late_notes(store)),
         jobs=tuple(read_jobs(folder)),
     )

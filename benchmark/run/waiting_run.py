@@ -48,6 +48,11 @@ class WaitingRun:
         """The run directory."""
         return self.resolved.request.folder
 
+    @property
+    def workers(self) -> int:
+        """Number of processes that have a cell to begin with."""
+        return min(self.jobs, len(self.waiting))
+
     def worker_args(self, device: str, parent: int = 0) -> WorkerArgs:
         """Return the arguments of a worker."""
         keys = tuple(planned.key for planned in self.waiting)

@@ -99,7 +99,7 @@ def execute_on_ray(run: WaitingRun, on_record: Callable[[Record], object]) -> No
     with connect_to_ray(request.ray_address) as ray, files as paths, progress.show():
         device, options = worker_resources(request, ray.cluster_resources().get("GPU", 0))
         start, args = ray.remote(RayWorker).options(**options).remote, run.worker_args(device)
-        pool = WorkerPool(ray, min(run.jobs, len(run.waiting)), start, (msgspec.json.encode(args), paths))
+        pool = WorkerPool(ray, run.workers, start, (msgspec.json.encode(args), paths))
         while progress.waiting:
             pool.wait()
             names = listing.changed_names() if pool.lines() else listing.names()

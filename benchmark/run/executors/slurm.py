@@ -66,9 +66,8 @@ def submit_job(run: WaitingRun) -> SubmittedJob:
         )
     with defer_interrupts():  # `cancel` must know the job
         answer = call_scheduler("sbatch", "--parsable", str(script), cure="change --slurm")
-        job = SubmittedJob(
-            id=answer.strip().partition(";")[0], workers=_worker_count(run), submitted=utc_now()
-        )
+        number = answer.strip().partition(";")[0]
+        job = SubmittedJob(id=number, workers=run.workers, submitted=utc_now())
         write_json(job_path(folder, job.id), job)
     return job
 
@@ -77,15 +76,11 @@ def _submitted(job: SubmittedJob, run: WaitingRun) -> str:
     return f"Submitted job {job.id} with {job.workers} workers for {len(run.waiting)} cells"
 
 
-def _worker_count(run: WaitingRun) -> int:
-    return min(run.jobs, len(run.waiting))
-
-
 def _prepare_script(run: WaitingRun) -> Path:
     """Write the arguments of the workers, and their script; return its path."""
     request, folder = run.resolved.request, run.folder.resolve()
     arguments = folder / "cluster" / f"worker-{run.rules.run}.json"  # an earlier job may still read its own
-    script = write_script(folder, request.slurm, _worker_count(run), arguments)
+    script = write_script(folder, request.slurm, run.workers, arguments)
     write_bytes(arguments, msgspec.json.encode(run.worker_args(request.device)))
     path = folder / "cluster" / "job.sh"
     (folder / "logs").mkdir(exist_ok=True)  # Slurm starts no job without it

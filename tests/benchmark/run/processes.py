@@ -179,7 +179,7 @@ def run_forked(orders: Orders, out: str, err: str) -> None:
 
 def claims(folder: Path) -> list[Path]:
     """List the leases of a run directory whose processes live; one killed after its record leaves its own."""
-    found = ((path, read_lease(path)) for path in (folder / "locks").glob("*.lock"))
+    found = ((path, read_lease(path)) for path in (folder / "locks").iterdir())
     return [path for path, lease in found if lease and not lease[0].has_ended]
 
 

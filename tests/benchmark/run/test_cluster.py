@@ -21,7 +21,7 @@ from processes import (
     records_in,
     tally,
     wait_until,
-)  # fmt: skip
+)
 from real_slurm import NODE_CPUS, NODES, Cluster, is_installed, running_cluster
 
 from mednet_bench.benchmark.run.run_status import run_status
